@@ -1,0 +1,55 @@
+# Everything a developer or CI runs. CI calls these targets and nothing else, so a laptop and CI agree.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# Seconds a fuzz target runs.
+FUZZTIME ?= 10
+# Further arguments: make test ARGS='-run Route ./internal/edge/...', make bench ARGS='-rounds 7'
+ARGS ?=
+# The race detector is on in CI, or by RACE=1. It needs cgo and a C compiler; what is shipped needs neither.
+RACE ?= $(CI)
+ifneq ($(filter-out 0 false,$(RACE)),)
+TESTENV   := CGO_ENABLED=1
+TESTFLAGS := -race
+endif
+
+# Debian puts servers where a plain user's PATH does not look.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint fuzz bench map size cross clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+
+build: ## the static, stripped binary: bin/straum
+	$(BUILD) -o bin/straum ./cmd/straum
+
+test: ## all tests, after installing what they need (RACE=1: with the race detector)
+	@scripts/need
+	@go build -o bin/testsum ./scripts/testsum
+	@$(TESTENV) bin/testsum $(TESTFLAGS) $(if $(ARGS),$(ARGS),./...)
+
+lint: ## formatting, go vet, staticcheck, known vulnerabilities
+	@scripts/lint
+
+fuzz: ## every fuzz target for FUZZTIME seconds
+	@scripts/fuzz $(FUZZTIME)
+
+bench: ## side by side with nginx and HAProxy, under 5 minutes; writes bench/RESULTS.md
+	go run ./bench $(ARGS)
+
+map: ## docs/map.md: every package, its step, its purpose
+	go run ./scripts/pkgmap -write docs/map.md
+
+size: build ## the stripped binary is under 30 MiB
+	@scripts/size bin/straum
+
+cross: ## builds for macOS and for Linux on arm64
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go build ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build ./...
+
+clean: ## remove what was built
+	rm -rf bin dist
