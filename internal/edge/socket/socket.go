@@ -1,0 +1,515 @@
+// Package socket is one stream socket, TCP or unix, as the data path reads and writes it: in blocking style on the connection's
+// own goroutine, with deadlines that cost nothing while they are met and with one system call a message where it fits.
+//
+// It serves steps 1, 2, 7 and 10, which all move bytes through it. It refuses to know what the bytes mean and to buffer them.
+// One goroutine may read while another writes; Kill and InterruptRead may be called by anyone.
+//
+// Deadlines are lazy. Arming a timer for every request would cost more than parsing it, so a timer once armed is left alone as
+// long as it strikes no later than wanted. When it strikes early, the waiting goroutine arms the right one and waits on.
+//
+// System calls are made without telling the scheduler (RawSyscall): the descriptors are non-blocking, so none of them can wait.
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"straum.dev/straum/internal/bufpool"
+	"straum.dev/straum/internal/clock"
+)
+
+// ErrTimeout is returned when a deadline passed before the socket was ready.
+var ErrTimeout = errors.New("the socket was not ready in time")
+
+// ErrInterrupted is returned by a read that InterruptRead ended.
+var ErrInterrupted = errors.New("the read was interrupted")
+
+// ErrNoSplice is returned by Splice where it cannot be done; nothing was moved then.
+var ErrNoSplice = errors.New("bytes cannot be moved inside the kernel here")
+
+// Conn is one connected stream socket. At any time at most one goroutine reads it and at most one writes it.
+type Conn struct {
+	nc net.Conn
+	rc syscall.RawConn
+
+	reading reading
+	writing writing
+
+	onPeek      func(fd uintptr)
+	state       PeerState
+	interrupted atomic.Bool
+	unix        bool
+}
+
+// reading carries the arguments and results of one read into the callbacks, which are bound once so that nothing is allocated.
+type reading struct {
+	total  int64 // bytes read so far
+	waited int64 // nanoseconds
+	armed  int64 // when the timer strikes, 0 when it is off, struck when it has gone off
+
+	buf   []byte
+	size  int    // of the buffer to borrow when there is something to read
+	out   []byte // to be written first
+	sent  int    // how much of out was written
+	n     int
+	errno syscall.Errno
+
+	use   func(buf []byte, n int) Next // of ReadEach
+	ended bool                         // use said Stop
+
+	onRead, onLend, onTry, onEach func(fd uintptr) bool
+}
+
+type writing struct {
+	total  int64
+	waited int64
+	armed  int64
+
+	first   []byte // what is left to write, and
+	second  []byte // what is left to write after it
+	errno   syscall.Errno
+	patient bool // wait instead of giving up
+
+	onWrite func(fd uintptr) bool
+}
+
+// New takes over nc, which must be a *net.TCPConn or a *net.UnixConn.
+func New(nc net.Conn) (*Conn, error) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("socket: the connection has no descriptor; only TCP and unix sockets can be served")
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{nc: nc, rc: rc}
+	_, c.unix = nc.(*net.UnixConn)
+	c.reading.onRead, c.reading.onLend, c.reading.onTry, c.reading.onEach = c.readReady, c.lendReady, c.tryReady, c.eachReady
+	c.writing.onWrite, c.onPeek = c.writeReady, c.peek
+	return c, nil
+}
+
+// Peer is the address at the other end; it is the zero AddrPort on a unix socket.
+func (c *Conn) Peer() netip.AddrPort { return addrPort(c.nc.RemoteAddr()) }
+
+// Local is the address at this end; it is the zero AddrPort on a unix socket.
+func (c *Conn) Local() netip.AddrPort { return addrPort(c.nc.LocalAddr()) }
+
+// addrPort unmaps IPv4 in IPv6, so that one address has one form everywhere.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// Unix says whether this is a unix socket.
+func (c *Conn) Unix() bool { return c.unix }
+
+// In is how many bytes were read so far.
+func (c *Conn) In() int64 { return c.reading.total }
+
+// Out is how many bytes were written so far.
+func (c *Conn) Out() int64 { return c.writing.total }
+
+// ReadWaited and WriteWaited are the nanoseconds spent so far waiting for the peer in ReadTimed and Write, for judging its
+// speed.
+func (c *Conn) ReadWaited() int64 { return c.reading.waited }
+
+// WriteWaited is ReadWaited for Write.
+func (c *Conn) WriteWaited() int64 { return c.writing.waited }
+
+// Read reads at least one byte into p, waiting until the time by (a reading of clock.Now; 0 waits for ever). It returns io.EOF
+// when the peer has closed its side, ErrTimeout when nothing came in time, ErrInterrupted after InterruptRead.
+func (c *Conn) Read(p []byte, by int64) (int, error) {
+	c.reading.buf = p
+	err := c.await(c.reading.onRead, by)
+	c.reading.buf = nil
+	return c.received(err)
+}
+
+// ReadTimed is Read that adds the time it took to ReadWaited.
+func (c *Conn) ReadTimed(p []byte, by int64) (int, error) {
+	from := clock.Now()
+	n, err := c.Read(p, by)
+	c.reading.waited += clock.Now() - from
+	return n, err
+}
+
+// ReadLent is Read for one who has nothing to keep meanwhile: it holds no buffer while it waits and borrows one from bufpool when
+// there is something to read, of which it fills size bytes at most. The caller gives the buffer back; it is nil when there is an
+// error.
+func (c *Conn) ReadLent(size int, by int64) (buf []byte, n int, err error) {
+	_, buf, n, err = c.SendReceive(nil, size, by)
+	return buf, n, err
+}
+
+// TryLent is ReadLent that does not wait: it returns ErrTimeout when there is nothing to read now.
+func (c *Conn) TryLent(size int) (buf []byte, n int, err error) {
+	if c.reading.armed == struck {
+		if err := c.armRead(0); err != nil {
+			return nil, 0, err
+		}
+	}
+	c.reading.size = size
+	err = c.await(c.reading.onTry, 0)
+	if err == nil && c.reading.errno == syscall.EAGAIN {
+		return nil, 0, ErrTimeout
+	}
+	return c.lent(err)
+}
+
+// Next is what a user of ReadEach wants next.
+type Next uint8
+
+// The wishes of a user.
+const (
+	Stop  Next = iota // nothing more: ReadEach returns
+	Look              // read again at once
+	Await             // wait until something comes
+)
+
+// ReadEach waits for bytes as ReadLent does and hands each buffer of them to use, until use says Stop. The buffer is use's to give
+// back. Because the poller stays armed from one wait to the next, no read is spent on finding that nothing has come yet: a
+// request and its answer cost one read and one write.
+//
+// use must not read from the connection. It may write to it. When the peer's last bytes and its close arrived together, Await sees
+// the close only at the time by; Look sees it at once.
+//
+// ReadEach returns nil after Stop, ErrTimeout at the time by at the latest (it may have been busy until shortly before), and
+// otherwise what Read returns.
+func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) error {
+	r := &c.reading
+	if err := c.armRead(by); err != nil {
+		return err
+	}
+	r.size, r.use, r.out, r.sent, r.ended = size, use, nil, 0, false
+	r.n, r.errno = 0, 0
+	err := c.rc.Read(r.onEach)
+	r.use = nil
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		r.armed = struck
+		return ErrTimeout
+	case err != nil || r.ended:
+		return err
+	}
+	_, _, err = c.lent(nil)
+	return err
+}
+
+func (c *Conn) eachReady(fd uintptr) bool {
+	r := &c.reading
+	for {
+		if !c.lendReady(fd) {
+			return false
+		}
+		if r.errno != 0 || r.n == 0 {
+			return true
+		}
+		r.total += int64(r.n)
+		drained := r.n < r.size
+		buf := r.buf
+		r.buf = nil
+		switch r.use(buf, r.n) {
+		case Stop:
+			r.ended = true
+			return true
+		case Await:
+			if drained {
+				// Nothing was left in the socket before use began, so whatever has come since has told the poller.
+				return false
+			}
+		}
+	}
+}
+
+// SendReceive writes out and then waits for the beginning of the answer and reads it, as one operation: because the poller is made
+// ready before the request leaves, the read that would only find out that no answer can be there yet is saved. sent is how much
+// of out was written; when that is not all of it and there is no error, nothing was read and the caller goes on with Write. buf,
+// n and by are as for ReadLent.
+func (c *Conn) SendReceive(out []byte, size int, by int64) (sent int, buf []byte, n int, err error) {
+	r := &c.reading
+	r.out, r.sent, r.size = out, 0, size
+	err = c.await(r.onLend, by)
+	sent, r.out = r.sent, nil
+	c.writing.total += int64(sent)
+	if err == nil && r.errno == 0 && sent < len(out) {
+		return sent, nil, 0, nil
+	}
+	buf, n, err = c.lent(err)
+	return sent, buf, n, err
+}
+
+// await runs ready until it says it is done, waiting for the socket to become readable in between.
+func (c *Conn) await(ready func(uintptr) bool, by int64) error {
+	r := &c.reading
+	for {
+		if err := c.armRead(by); err != nil {
+			return err
+		}
+		if c.interrupted.Load() {
+			// Looked at after arming: an interrupt that comes later than this finds its own deadline unspoilt.
+			return ErrInterrupted
+		}
+		r.n, r.errno = 0, 0
+		err := c.rc.Read(ready)
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		r.armed = struck
+		if c.interrupted.Load() {
+			return ErrInterrupted
+		}
+		if by != 0 && clock.Now() >= by {
+			return ErrTimeout
+		}
+	}
+}
+
+// received turns the result of the last read into the words of io.Reader.
+func (c *Conn) received(err error) (int, error) {
+	r := &c.reading
+	switch {
+	case err != nil:
+		return 0, err
+	case r.errno != 0:
+		return 0, r.errno
+	case r.n == 0:
+		return 0, io.EOF
+	}
+	r.total += int64(r.n)
+	return r.n, nil
+}
+
+// lent is received for a borrowed buffer, which goes back at once when there is nothing in it.
+func (c *Conn) lent(err error) ([]byte, int, error) {
+	n, err := c.received(err)
+	buf := c.reading.buf
+	c.reading.buf = nil
+	if err != nil && buf != nil {
+		bufpool.Put(buf)
+		buf = nil
+	}
+	return buf, n, err
+}
+
+func (c *Conn) readReady(fd uintptr) bool {
+	r := &c.reading
+	r.n, r.errno = sysRead(fd, r.buf)
+	return r.errno != syscall.EAGAIN
+}
+
+func (c *Conn) lendReady(fd uintptr) bool {
+	r := &c.reading
+	if r.sent < len(r.out) {
+		n, errno := sysWrite(fd, r.out[r.sent:])
+		r.sent += n
+		if r.sent == len(r.out) {
+			return false // the answer will make the socket readable
+		}
+		if errno != syscall.EAGAIN {
+			r.errno = errno
+		}
+		return true
+	}
+	r.buf = bufpool.Get(r.size)[:r.size]
+	if c.readReady(fd) {
+		return true
+	}
+	bufpool.Put(r.buf)
+	r.buf = nil
+	return false
+}
+
+func (c *Conn) tryReady(fd uintptr) bool {
+	r := &c.reading
+	r.sent = len(r.out)
+	c.lendReady(fd)
+	return true
+}
+
+// InterruptRead makes a Read that waits now, or begins later, return ErrInterrupted. It may be called from any goroutine. Reading
+// goes on after ResumeRead.
+func (c *Conn) InterruptRead() {
+	c.interrupted.Store(true)
+	c.nc.SetReadDeadline(longAgo) // fails only on a closed socket, where nobody waits
+}
+
+// ResumeRead ends the effect of InterruptRead. It belongs to the owner, after the reader it interrupted has returned.
+func (c *Conn) ResumeRead() {
+	c.interrupted.Store(false)
+	c.reading.armed = struck
+}
+
+var longAgo = time.Unix(1, 0)
+
+// Write writes all of first and then all of second (which may be empty), with one system call where the kernel takes them at
+// once. It goes on as long as the peer takes at least some bytes within every span of patience nanoseconds and returns
+// ErrTimeout when it does not. The time spent waiting is added to WriteWaited.
+func (c *Conn) Write(first, second []byte, patience int64) error {
+	w := &c.writing
+	w.first, w.second, w.patient = first, second, false
+	var from, progress int64 // when the first wait and the current span began
+	var err error
+	for {
+		w.errno = 0
+		left := len(w.first) + len(w.second)
+		err = c.rc.Write(w.onWrite)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			w.armed = struck
+			err = nil
+			if progress != 0 && clock.Now() >= progress+patience {
+				err = ErrTimeout
+			}
+		}
+		if err == nil && w.errno != 0 {
+			err = w.errno
+		}
+		if err != nil || len(w.first)+len(w.second) == 0 {
+			break
+		}
+		// The peer's window or our send buffer is full, or the kernel took a part: from here on wait, one span for each part.
+		if now := clock.Now(); from == 0 {
+			from, progress = now, now
+		} else if len(w.first)+len(w.second) < left {
+			progress = now
+		}
+		w.patient = true
+		if err = c.armWrite(progress + patience); err != nil {
+			break
+		}
+	}
+	if from != 0 {
+		w.waited += clock.Now() - from
+	}
+	w.first, w.second = nil, nil
+	return err
+}
+
+// writeReady writes what is left. It returns false, to wait, only for a patient writer that could write nothing.
+func (c *Conn) writeReady(fd uintptr) bool {
+	w := &c.writing
+	var n int
+	var errno syscall.Errno
+	switch {
+	case len(w.second) == 0:
+		n, errno = sysWrite(fd, w.first)
+	case len(w.first) == 0:
+		n, errno = sysWrite(fd, w.second)
+	default:
+		n, errno = sysWritev(fd, w.first, w.second)
+	}
+	w.total += int64(n)
+	if n <= len(w.first) {
+		w.first = w.first[n:]
+	} else {
+		w.second = w.second[n-len(w.first):]
+		w.first = nil
+	}
+	if errno == syscall.EAGAIN {
+		return !w.patient
+	}
+	w.errno = errno
+	return true
+}
+
+// PeerState is what can be told of the other end without reading.
+type PeerState uint8
+
+// The states of a peer.
+const (
+	PeerSilent PeerState = iota // open, nothing to read
+	PeerTalks                   // open, there is something to read
+	PeerClosed                  // it has closed its sending side; it may still listen
+	PeerGone                    // the connection is dead
+)
+
+// State asks for the state of the peer with one system call that does not wait.
+func (c *Conn) State() PeerState {
+	if err := c.rc.Control(c.onPeek); err != nil {
+		return PeerGone
+	}
+	return c.state
+}
+
+func (c *Conn) peek(fd uintptr) { c.state = sysState(fd) }
+
+// Unacknowledged is how many of the bytes written the peer's kernel has not confirmed to have taken, or -1 when that cannot be
+// told. Bytes that were never confirmed were never seen by the peer's program.
+func (c *Conn) Unacknowledged() int64 {
+	n := int64(-1)
+	if !c.unix {
+		c.rc.Control(func(fd uintptr) { n = sysUnacknowledged(fd) }) // after an error n says that it cannot be told
+	}
+	return n
+}
+
+// CloseWrite tells the peer that nothing more will be sent.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Close closes the socket.
+func (c *Conn) Close() error { return c.nc.Close() }
+
+// Abort closes the socket so that the peer sees a reset and not an orderly end: for an answer that broke off where its length
+// would not tell.
+func (c *Conn) Abort() error {
+	if tcp, ok := c.nc.(*net.TCPConn); ok {
+		tcp.SetLinger(0) // best effort: what follows closes it all the same
+	}
+	return c.nc.Close()
+}
+
+// Kill makes every operation of the owning goroutine fail at once, now and later. It may be called from any goroutine; the owner
+// still closes the socket.
+func (c *Conn) Kill() {
+	c.rc.Control(func(fd uintptr) { sysShutdown(fd) }) // an error means it is closed already
+}
+
+// Raw gives access to the descriptor for what this package does not do, e.g. waiting for many sockets at once or moving bytes
+// between two of them inside the kernel.
+func (c *Conn) Raw() syscall.RawConn { return c.rc }
+
+// Net is the connection that New was given.
+func (c *Conn) Net() net.Conn { return c.nc }
+
+// struck marks a timer that has gone off: whatever is wanted next must be armed anew.
+const struck = -1
+
+// armRead sees to it that the read timer strikes no later than by.
+func (c *Conn) armRead(by int64) error {
+	if c.reading.armed > 0 && (by == 0 || c.reading.armed <= by) || c.reading.armed == 0 && by == 0 {
+		return nil // a timer that strikes too early is dealt with when it strikes
+	}
+	c.reading.armed = by
+	return c.nc.SetReadDeadline(deadline(by))
+}
+
+func (c *Conn) armWrite(by int64) error {
+	if c.writing.armed > 0 && (by == 0 || c.writing.armed <= by) || c.writing.armed == 0 && by == 0 {
+		return nil
+	}
+	c.writing.armed = by
+	return c.nc.SetWriteDeadline(deadline(by))
+}
+
+func deadline(by int64) time.Time {
+	if by == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(time.Duration(by - clock.Now()))
+}
