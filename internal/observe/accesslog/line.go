@@ -1,0 +1,250 @@
+package accesslog
+
+import (
+	"time"
+
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+)
+
+// Room for each value, in bytes as written. Together with the keys and numbers they bound a line.
+const (
+	roomID      = 128
+	roomName    = 128 // of listeners, routes, upstreams, endpoints
+	roomMethod  = 32
+	roomHost    = 256
+	roomPath    = 1024
+	roomQuery   = 1024
+	roomWord    = 64
+	roomCause   = 512
+	roomAgent   = 256
+	roomReferer = 512
+
+	// maxLine is more than the longest line there can be, its line feed included.
+	maxLine = 8 << 10
+)
+
+// stamp formats instants of one second after another; what a second's instants share is formatted once.
+type stamp struct {
+	from int64    // the reading of the clock at which this second began
+	text [20]byte // "2006-01-02T15:04:05."
+	wall func(int64) time.Time
+}
+
+func (s *stamp) append(b []byte, now int64) []byte {
+	into := now - s.from
+	if uint64(into) >= uint64(time.Second) || s.from == 0 {
+		wall := s.wall(now).UTC()
+		into = int64(wall.Nanosecond())
+		s.from = now - into
+		wall.AppendFormat(s.text[:0], "2006-01-02T15:04:05.")
+	}
+	ms := into / int64(time.Millisecond)
+	b = append(b, s.text[:]...)
+	return append(b, byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
+}
+
+// appendLine appends the line of x, which ended at now. Every field is described in docs/log.md.
+func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int64, cause string) []byte {
+	b = append(b, `{"time":"`...)
+	b = at.append(b, now)
+	b = append(b, '"')
+	b = appendString(b, `,"id":"`, x.ID, roomID)
+	if s.Client != ClientNone && x.Client.IsValid() {
+		b = append(b, `,"client":"`...)
+		b = appendClient(b, x.Client, s.Client)
+		b = append(b, '"')
+	}
+	b = appendString(b, `,"listener":"`, x.Conn.Listener, roomName)
+	b = appendRequest(b, x, s)
+	b = appendNumber(b, `,"status":`, int64(x.Response.Status))
+	if x.Route != nil {
+		b = appendString(b, `,"route":"`, x.Route.Name, roomName)
+	}
+	b = appendUpstream(b, &x.Upstream)
+	b = appendNumber(b, `,"bytes_in":`, x.Bytes.In)
+	b = appendNumber(b, `,"bytes_out":`, x.Bytes.Out)
+	if x.Upstream.Tries > 0 {
+		b = appendNumber(b, `,"upstream_bytes_out":`, x.Bytes.UpstreamOut)
+		b = appendNumber(b, `,"upstream_bytes_in":`, x.Bytes.UpstreamIn)
+	}
+	b = appendTimes(b, x, now)
+	if x.Fault != nil {
+		b = appendFault(b, x.Fault, cause)
+	}
+	b = append(b, `,"end":"`...)
+	b = append(b, x.End.String()...)
+	b = append(b, '"')
+	b = appendVerdicts(b, x.Verdicts)
+	b = appendSaid(b, x, s)
+	return append(b, '}', '\n')
+}
+
+func appendRequest(b []byte, x *exchange.Exchange, s *Settings) []byte {
+	r := &x.Request
+	b = appendString(b, `,"method":"`, r.Method, roomMethod)
+	b = appendString(b, `,"host":"`, r.Host, roomHost)
+	b = appendString(b, `,"path":"`, r.Path, roomPath)
+	if r.Query != "" && s.Query != QueryNone {
+		b = append(b, `,"query":"`...)
+		if s.Query == QueryFull {
+			b = appendText(b, r.Query, roomQuery)
+		} else {
+			b = appendQuery(b, r.Query, s.QueryKeep, roomQuery)
+		}
+		b = append(b, '"')
+	}
+	switch {
+	case r.Major == 2:
+		b = append(b, `,"proto":"HTTP/2"`...)
+	case r.Major == 1 && r.Minor == 0:
+		b = append(b, `,"proto":"HTTP/1.0"`...)
+	case r.Major == 1:
+		b = append(b, `,"proto":"HTTP/1.1"`...)
+	}
+	return b
+}
+
+func appendUpstream(b []byte, u *exchange.Upstream) []byte {
+	b = appendString(b, `,"upstream":"`, u.Name, roomName)
+	b = appendString(b, `,"endpoint":"`, u.Endpoint, roomName)
+	if u.Status != 0 {
+		b = appendNumber(b, `,"upstream_status":`, int64(u.Status))
+	}
+	if u.Tries > 0 {
+		b = appendNumber(b, `,"tries":`, int64(u.Tries))
+		if u.Reused {
+			b = append(b, `,"reused":true`...)
+		} else {
+			b = append(b, `,"reused":false`...)
+		}
+	}
+	b = appendString(b, `,"opened":"`, u.Opened, roomWord)
+	return appendString(b, `,"why":"`, u.Why, roomWord)
+}
+
+func appendTimes(b []byte, x *exchange.Exchange, now int64) []byte {
+	t := &x.Times
+	total, upstream := shares(x, now)
+	b = appendNumber(b, `,"total_us":`, total/1000)
+	if t.Forward != 0 {
+		if t.Sent != 0 && t.FirstByte >= t.Sent {
+			b = appendNumber(b, `,"wait_us":`, (t.FirstByte-t.Sent)/1000)
+		}
+		b = appendNumber(b, `,"upstream_us":`, upstream/1000)
+	}
+	return appendNumber(b, `,"own_us":`, (total-upstream)/1000)
+}
+
+// shares parts the time of x, which ended at now, in nanoseconds: the whole, and what the upstream took of it. A try that was
+// the only one and needed no new connection counts from when it was sent; otherwise all that step 7 did is the upstream's.
+func shares(x *exchange.Exchange, now int64) (total, upstream int64) {
+	t := &x.Times
+	total = max(now-t.Start, 0)
+	if t.Forward == 0 {
+		return total, 0
+	}
+	from := t.Forward
+	if t.Sent != 0 && x.Upstream.Tries == 1 && x.Upstream.Reused {
+		from = t.Sent
+	}
+	to := t.Received
+	if to == 0 {
+		to = now
+	}
+	return total, min(max(to-from, 0), total)
+}
+
+func appendFault(b []byte, f *fault.Fault, cause string) []byte {
+	b = appendString(b, `,"fault":"`, f.Kind.Word, roomWord)
+	b = append(b, `,"side":"`...)
+	b = append(b, f.Kind.Side.String()...)
+	b = append(b, '"')
+	return appendString(b, `,"cause":"`, cause, roomCause)
+}
+
+func appendVerdicts(b []byte, verdicts []exchange.Verdict) []byte {
+	for i := range verdicts {
+		if i == 0 {
+			b = append(b, `,"verdicts":["`...)
+		} else {
+			b = append(b, `","`...)
+		}
+		b = appendText(b, verdicts[i].Policy, roomWord)
+		b = append(b, ':')
+		b = appendText(b, verdicts[i].Word, roomWord)
+	}
+	if len(verdicts) > 0 {
+		b = append(b, '"', ']')
+	}
+	return b
+}
+
+// appendSaid appends what the client said about itself. Authorization, Cookie and all other fields stay out, whatever the
+// settings.
+func appendSaid(b []byte, x *exchange.Exchange, s *Settings) []byte {
+	agent, referer := "", ""
+	for _, f := range x.Request.Header.All() {
+		switch f.Known {
+		case exchange.UserAgent:
+			if agent == "" {
+				agent = f.Value
+			}
+		case exchange.Referer:
+			if referer == "" {
+				referer = f.Value
+			}
+		}
+	}
+	b = appendString(b, `,"user_agent":"`, agent, roomAgent)
+	if s.Referer {
+		b = appendString(b, `,"referer":"`, withoutQuery(referer, s.Query), roomReferer)
+	}
+	return b
+}
+
+func withoutQuery(referer string, detail Query) string {
+	if detail != QueryFull {
+		for i := 0; i < len(referer); i++ {
+			if referer[i] == '?' || referer[i] == '#' {
+				return referer[:i]
+			}
+		}
+	}
+	return referer
+}
+
+// appendString appends a field whose key opens the quotes, or nothing when there is no value.
+func appendString(b []byte, key, value string, room int) []byte {
+	if value == "" {
+		return b
+	}
+	b = append(b, key...)
+	b = appendText(b, value, room)
+	return append(b, '"')
+}
+
+// matters says that a line is worth more than others when not all can be kept: something went wrong or someone was refused. A
+// request for what is not published counts as ordinary, or any scanner could use up the room held back.
+func matters(x *exchange.Exchange) bool {
+	switch x.Response.Status {
+	case 401, 403, 429:
+		return true
+	}
+	if x.Response.Status >= 500 || x.End == exchange.Shed || x.End == exchange.UpstreamBroke || x.End == exchange.Aborted {
+		return true
+	}
+	return x.Fault != nil && x.Fault.Kind != fault.NoRoute && x.Fault.Kind != fault.MethodNotAllowed
+}
+
+// operatorCause is the text of what lies behind a fault.
+func operatorCause(x *exchange.Exchange, detail Client) string {
+	if x.Fault == nil || x.Fault.Cause == nil {
+		return ""
+	}
+	text := x.Fault.Cause.Error()
+	if detail != ClientFull {
+		text = withoutClient(text, x.Client, x.Conn.Peer.Addr())
+	}
+	return text
+}

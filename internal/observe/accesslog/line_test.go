@@ -1,0 +1,291 @@
+package accesslog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+)
+
+const second = int64(time.Second)
+
+// began is a wall-clock time far from any round number.
+var began = time.Date(2026, 11, 21, 17, 24, 58, 0, time.UTC)
+
+// wallAt is a wall clock that stood at began when the monotonic one showed one second.
+func wallAt(now int64) time.Time { return began.Add(time.Duration(now - second)) }
+
+// ordinary makes an exchange like most are.
+func ordinary() *exchange.Exchange {
+	x := &exchange.Exchange{}
+	x.Begin(&exchange.Conn{Peer: netip.MustParseAddrPort("203.0.113.77:5123"), Listener: ":443"}, second)
+	x.ID = "0123456789abcdef0123456789abcdef"
+	x.Request.Method, x.Request.Host, x.Request.Path, x.Request.Query = "GET", "api.example.com", "/orders/1", "page=2&token=secret"
+	x.Request.Major, x.Request.Minor = 1, 1
+	x.Request.Header.Append(exchange.UserAgent, "User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0")
+	x.Request.Header.Append(exchange.Authorization, "Authorization", "Bearer sesame")
+	x.Request.Header.Append(exchange.Cookie, "Cookie", "session=sesame")
+	x.Request.Header.Append(exchange.Referer, "Referer", "https://example.com/search?q=sesame")
+	x.Response.Status = 200
+	x.Route = &exchange.Route{Name: "orders", Slot: 1}
+	x.Upstream = exchange.Upstream{Name: "orders", Endpoint: "10.0.0.5:8080", Status: 200, Tries: 1, Reused: true}
+	ms := int64(time.Millisecond)
+	x.Times = exchange.Times{
+		Start: second, Decoded: second + 20_000, Forward: second + 30_000, Sent: second + 40_000,
+		FirstByte: second + 5*ms, Received: second + 6*ms, Done: second + 6*ms + 50_000,
+	}
+	x.Bytes = exchange.Bytes{In: 120, Out: 480, UpstreamOut: 150, UpstreamIn: 430}
+	return x
+}
+
+// eventful makes an exchange whose line has every field there is.
+func eventful() *exchange.Exchange {
+	x := ordinary()
+	x.Upstream.Reused, x.Upstream.Opened, x.Upstream.Why, x.Upstream.Tries = false, "none_idle", "budget", 2
+	x.Response.Status, x.Upstream.Status = 502, 0
+	x.Upstream.Status = 502
+	x.Fail(fault.At(fault.UpstreamReset, fault.MaybeProcessed, errors.New("read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer")))
+	x.End = exchange.UpstreamBroke
+	x.Judge("jwt", "ok")
+	x.Judge("rate_limit", "counted")
+	return x
+}
+
+func lineOf(x *exchange.Exchange, s Settings) string {
+	at := stamp{wall: wallAt}
+	return string(appendLine(nil, x, &s, &at, x.Times.Done, operatorCause(x, s.Client)))
+}
+
+func TestLine(t *testing.T) {
+	f := func(x *exchange.Exchange, s Settings, want string) {
+		t.Helper()
+		got := lineOf(x, s)
+		if got != want+"\n" {
+			t.Errorf("got  %swant %s", got, want)
+		}
+		if !json.Valid([]byte(got)) {
+			t.Error("this is not JSON")
+		}
+	}
+	f(ordinary(), Settings{}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.0","listener":":443","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=…&token=…","proto":"HTTP/1.1","status":200,"route":"orders","upstream":"orders","endpoint":"10.0.0.5:8080","upstream_status":200,"tries":1,"reused":true,"bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"wait_us":4960,"upstream_us":5960,"own_us":90,"end":"completed","user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"}`)
+	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":":443","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.1","status":502,"route":"orders","upstream":"orders","endpoint":"10.0.0.5:8080","upstream_status":502,"tries":2,"reused":false,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"wait_us":4960,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
+
+	// A request that was refused before anything was known of it.
+	x := &exchange.Exchange{}
+	x.Begin(&exchange.Conn{Listener: ":80"}, second)
+	x.ID = "1"
+	x.Fail(fault.New(fault.Malformed, nil))
+	x.Response.Status = 400
+	x.Times.Done = second + 1500
+	f(x, Settings{}, `{"time":"2026-11-21T17:24:58.000Z","id":"1","listener":":80","status":400,"bytes_in":0,"bytes_out":0,"total_us":1,"own_us":1,"fault":"malformed","side":"client","end":"completed"}`)
+}
+
+// TestLinePrivate holds what must not be in a line unless it was asked for.
+func TestLinePrivate(t *testing.T) {
+	x := eventful()
+	x.Fault = fault.New(fault.ClientGone, fmt.Errorf("write answer: %w", &net.OpError{
+		Op: "write", Net: "tcp", Source: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("10.0.0.1:443")),
+		Addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("203.0.113.77:5123")), Err: errors.New("broken pipe"),
+	}))
+	line := lineOf(x, Settings{Referer: true})
+	for _, secret := range []string{"sesame", "Bearer", "session", "secret", "203.0.113.77"} {
+		if strings.Contains(line, secret) {
+			t.Errorf("the line tells %q: %s", secret, line)
+		}
+	}
+	if !strings.Contains(line, "->client:5123: broken pipe") {
+		t.Errorf("the cause is gone altogether: %s", line)
+	}
+	if line := lineOf(x, Settings{Client: ClientNone, Query: QueryNone}); strings.Contains(line, "203.0.113") || strings.Contains(line, "page") {
+		t.Errorf("the line tells of the client or the query: %s", line)
+	}
+	if line := lineOf(x, Settings{Client: ClientFull}); !strings.Contains(line, "->203.0.113.77:5123") {
+		t.Errorf("with full detail the cause should name the client: %s", line)
+	}
+}
+
+// TestLineBounded fills every field beyond its room with what takes the most when escaped.
+func TestLineBounded(t *testing.T) {
+	for _, unit := range []string{"x", "\n", "\xff", "ü", "\U000E0041", `"`} {
+		long := strings.Repeat(unit, 4096)
+		x := eventful()
+		x.ID, x.Conn.Listener, x.Request.Method, x.Request.Host, x.Request.Path, x.Request.Query = long, long, long, long, long, long
+		x.Client = netip.MustParseAddr("2001:db8:1111:2222:3333:4444:5555:6666")
+		x.Route = &exchange.Route{Name: long}
+		x.Upstream = exchange.Upstream{Name: long, Endpoint: long, Opened: long, Why: long, Tries: 1 << 60, Status: 1 << 60}
+		x.Fault.Cause = errors.New(long)
+		x.Fault.Kind = &fault.Kind{Word: long}
+		for range 20 {
+			x.Judge(long, long)
+		}
+		x.Request.Header.Reset()
+		x.Request.Header.Append(exchange.UserAgent, "User-Agent", long)
+		x.Request.Header.Append(exchange.Referer, "Referer", long)
+		huge := int64(1<<63 - 1)
+		x.Response.Status = 1 << 60
+		x.Bytes = exchange.Bytes{In: huge, Out: huge, UpstreamIn: huge, UpstreamOut: huge}
+		x.Times.Done = 1 << 61
+		for _, s := range []Settings{{Client: ClientFull, Query: QueryFull, Referer: true}, {Query: QueryNames, QueryKeep: []string{"a"}}} {
+			line := lineOf(x, s)
+			if len(line) > maxLine {
+				t.Errorf("a line of %d bytes; maxLine is %d", len(line), maxLine)
+			}
+			checkLine(t, line)
+		}
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add("GET", "example.com", "/a\r\nb", "q=\"\\&x", "curl\x00", "id\x1b[2J", "cause\u2028", uint8(0))
+	f.Add("\xff", "ü", "\u202e", "=&==&;", strings.Repeat("\n", 300), "", "", uint8(0xff))
+	f.Fuzz(func(t *testing.T, method, host, path, query, agent, id, cause string, bits uint8) {
+		x := eventful()
+		x.ID, x.Request.Method, x.Request.Host, x.Request.Path, x.Request.Query = id, method, host, path, query
+		x.Request.Header.Reset()
+		x.Request.Header.Append(exchange.UserAgent, "User-Agent", agent)
+		x.Request.Header.Append(exchange.Referer, "Referer", agent)
+		x.Fault.Cause = errors.New(cause)
+		x.Judge(host, path)
+		s := Settings{Client: Client(bits % 3), Query: Query(bits / 3 % 3), Referer: bits&64 != 0}
+		if bits&128 != 0 {
+			s.QueryKeep = []string{host}
+		}
+		line := lineOf(x, s)
+		if len(line) > maxLine {
+			t.Errorf("%d bytes", len(line))
+		}
+		checkLine(t, line)
+	})
+}
+
+// checkLine holds what every line must be: one line, one JSON object, nothing a terminal obeys.
+func checkLine(t *testing.T, line string) {
+	t.Helper()
+	body, ok := strings.CutSuffix(line, "\n")
+	if !ok {
+		t.Fatalf("no line feed at the end: %q", line)
+	}
+	for _, r := range body {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			t.Fatalf("rune %U in %q", r, line)
+		}
+	}
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(body), &fields); err != nil {
+		t.Fatalf("%v: %q", err, line)
+	}
+	for name := range fields {
+		if !allFields[name] {
+			t.Fatalf("field %q in %q: someone's value became a name", name, line)
+		}
+	}
+}
+
+// allFields is every field an exchange's line can have.
+var allFields = func() map[string]bool {
+	var fields map[string]any
+	line := lineOf(eventful(), Settings{Referer: true})
+	if err := json.Unmarshal([]byte(line), &fields); err != nil {
+		panic(err)
+	}
+	all := map[string]bool{}
+	for name := range fields {
+		all[name] = true
+	}
+	return all
+}()
+
+// TestDocumented compares docs/log.md with what is written.
+func TestDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../../docs/log.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllSubmatch(doc, -1) {
+		told[string(m[1])] = true
+	}
+	for _, name := range []string{"lost", "lost_since_start", "lost_that_matter"} {
+		if !told[name] {
+			t.Errorf("docs/log.md does not describe %q of the line about losses", name)
+		}
+		delete(told, name)
+	}
+	for name := range allFields {
+		if !told[name] {
+			t.Errorf("docs/log.md does not describe %q", name)
+		}
+		delete(told, name)
+	}
+	for name := range told {
+		t.Errorf("docs/log.md describes %q, which no line has", name)
+	}
+}
+
+func TestMatters(t *testing.T) {
+	f := func(want bool, change func(*exchange.Exchange)) {
+		t.Helper()
+		x := ordinary()
+		change(x)
+		if got := matters(x); got != want {
+			t.Errorf("got %v", got)
+		}
+	}
+	f(false, func(x *exchange.Exchange) {})
+	f(false, func(x *exchange.Exchange) { x.Response.Status = 404 })
+	f(false, func(x *exchange.Exchange) { x.Response.Status = 404; x.Fail(fault.New(fault.NoRoute, nil)) })
+	f(false, func(x *exchange.Exchange) { x.End = exchange.Tunnelled })
+	f(false, func(x *exchange.Exchange) { x.End = exchange.ClientGone })
+	f(true, func(x *exchange.Exchange) { x.Response.Status = 500 })
+	f(true, func(x *exchange.Exchange) { x.Response.Status = 401 })
+	f(true, func(x *exchange.Exchange) { x.Response.Status = 403 })
+	f(true, func(x *exchange.Exchange) { x.Response.Status = 429 })
+	f(true, func(x *exchange.Exchange) { x.Fail(fault.New(fault.Malformed, nil)) })
+	f(true, func(x *exchange.Exchange) { x.End = exchange.UpstreamBroke })
+	f(true, func(x *exchange.Exchange) { x.End = exchange.Shed })
+	f(true, func(x *exchange.Exchange) { x.End = exchange.Aborted })
+}
+
+// TestShares holds whose time counts as whose.
+func TestShares(t *testing.T) {
+	f := func(times exchange.Times, u exchange.Upstream, total, upstream int64) {
+		t.Helper()
+		x := &exchange.Exchange{Times: times, Upstream: u}
+		gotTotal, gotUpstream := shares(x, times.Done)
+		if gotTotal != total || gotUpstream != upstream {
+			t.Errorf("got %d of %d, want %d of %d", gotUpstream, gotTotal, upstream, total)
+		}
+	}
+	f(exchange.Times{Start: 100, Done: 110}, exchange.Upstream{}, 10, 0)
+	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 150, Done: 160}, exchange.Upstream{Tries: 1, Reused: true}, 60, 30)
+	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 150, Done: 160}, exchange.Upstream{Tries: 1}, 60, 40)
+	f(exchange.Times{Start: 100, Forward: 110, Sent: 140, Received: 150, Done: 160}, exchange.Upstream{Tries: 2, Reused: true}, 60, 40)
+	f(exchange.Times{Start: 100, Forward: 110, Done: 160}, exchange.Upstream{Tries: 1}, 60, 50)
+	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 90, Done: 160}, exchange.Upstream{Tries: 1}, 60, 0)
+}
+
+func TestStamp(t *testing.T) {
+	at := stamp{wall: wallAt}
+	f := func(now int64, want string) {
+		t.Helper()
+		if got := string(at.append(nil, now)); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	ms := int64(time.Millisecond)
+	f(second, "2026-11-21T17:24:58.000Z")
+	f(second+999*ms, "2026-11-21T17:24:58.999Z")
+	f(second+1000*ms, "2026-11-21T17:24:59.000Z")
+	f(second+999*ms, "2026-11-21T17:24:58.999Z") // an exchange that ended before the last one logged
+	f(second+2500*ms, "2026-11-21T17:25:00.500Z")
+}

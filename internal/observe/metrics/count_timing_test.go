@@ -1,0 +1,62 @@
+package metrics
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"straum.dev/straum/internal/edge/fault"
+)
+
+func TestObserveAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	m := New(Options{Shards: 2})
+	x := ordinary(m)
+	failed := ordinary(m)
+	failed.Fail(fault.New(fault.UpstreamReset, nil))
+	failed.Upstream.Reused, failed.Upstream.Opened, failed.Upstream.Tries = false, "none_idle", 3
+	m.Observe(failed) // the first use of a word makes room for it
+	if n := testing.AllocsPerRun(1000, func() { m.Observe(x); m.Observe(failed) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkObserve(b *testing.B) {
+	m := New(Options{Shards: 2})
+	x := ordinary(m)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Observe(x)
+	}
+}
+
+// BenchmarkObserveParallel is two connections of different shards on two processors.
+func BenchmarkObserveParallel(b *testing.B) {
+	m := New(Options{Shards: 2})
+	var shard atomic.Int64
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		x := ordinary(m)
+		x.Conn.Shard = int(shard.Add(1))
+		for pb.Next() {
+			m.Observe(x)
+		}
+	})
+}
+
+// BenchmarkScrape gathers a gateway of a hundred routes.
+func BenchmarkScrape(b *testing.B) {
+	m := New(Options{Shards: 2})
+	for i := range 100 {
+		x := ordinary(m)
+		x.Route.Slot = m.Routes.Of(string(rune('A' + i)))
+		m.Observe(x)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Registry().Gather(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package metrics
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+)
+
+const (
+	us = int64(time.Microsecond)
+	ms = int64(time.Millisecond)
+)
+
+// ordinary makes an exchange like most are: 6 ms, of which 100 µs are the gateway's.
+func ordinary(m *Metrics) *exchange.Exchange {
+	x := &exchange.Exchange{}
+	x.Begin(&exchange.Conn{Listener: ":443"}, 1000*ms)
+	x.Response.Status = 200
+	x.Route = &exchange.Route{Name: "orders", Slot: m.Routes.Of("orders")}
+	x.Upstream = exchange.Upstream{Name: "api", Slot: m.Upstreams.Of("api"), Status: 200, Tries: 1, Reused: true}
+	start := 1000 * ms
+	x.Times = exchange.Times{
+		Start: start, Decoded: start + 20*us, Forward: start + 40*us, Sent: start + 50*us,
+		FirstByte: start + 5*ms, Received: start + 5*ms + 950*us, Done: start + 6*ms,
+	}
+	x.Bytes = exchange.Bytes{In: 100, Out: 1000, UpstreamOut: 120, UpstreamIn: 980}
+	return x
+}
+
+// sources are an example of every kind.
+func sources() Sources {
+	return Sources{
+		Listeners: func() []Listener {
+			return []Listener{{Name: ":443", Open: 10, Parked: 4, Accepted: 100, Refused: []Count{{"limit", 3}}}}
+		},
+		Upstreams: func() []Upstream {
+			return []Upstream{{Name: "api", Queue: 2, Breaker: "open", Endpoints: []Endpoint{
+				{Address: "10.0.0.5:80", Healthy: true, Active: 3, Idle: 5}, {Address: "10.0.0.6:80", Ejected: true},
+			}}, {Name: "bare\xff"}}
+		},
+		Config: func() Config {
+			return Config{Revision: 7, Loaded: time.Unix(1700000000, 5e8), LastOK: true, Failures: 2}
+		},
+		Log: func() Log {
+			return Log{Written: 5, Bytes: 500, Waiting: 1, Lost: []Count{{"slow", 9}, {"failing", 0}}, LostMatter: 1, Failures: 4, Failing: true}
+		},
+	}
+}
+
+// filled has counted something for every metric.
+func filled() *Metrics {
+	m := New(Options{Shards: 3, Build: Build{"1.2.3", "abc", "go1.26"}})
+	m.Show(sources())
+	for shard := range 3 {
+		x := ordinary(m)
+		x.Conn.Shard = shard
+		m.Observe(x)
+	}
+	x := ordinary(m)
+	x.Upstream.Reused, x.Upstream.Opened, x.Upstream.Tries, x.Upstream.Status = false, "none_idle", 3, 0
+	x.Response.Status = 502
+	x.Fail(fault.New(fault.UpstreamReset, nil))
+	x.End = exchange.UpstreamBroke
+	m.Observe(x)
+
+	x = ordinary(m) // refused before there was a route
+	x.Route, x.Upstream = nil, exchange.Upstream{}
+	x.Times = exchange.Times{Start: 1000 * ms, Done: 1000*ms + 7*us}
+	x.Response.Status = 400
+	x.Fail(fault.New(fault.Malformed, nil))
+	m.Observe(x)
+
+	x = ordinary(m) // a tunnel of an hour
+	x.Response.Status, x.Upstream.Status = 101, 101
+	x.End = exchange.Tunnelled
+	x.Times.Done += 3600 * 1000 * ms
+	m.Observe(x)
+
+	x = ordinary(m) // codes and kinds nobody has heard of
+	x.Response.Status, x.Upstream.Status = 599, 777
+	x.Fail(fault.New(&fault.Kind{Word: "unheard"}, nil))
+	m.Observe(x)
+	return m
+}
+
+func exposed(t *testing.T, m *Metrics) string {
+	t.Helper()
+	families, err := m.Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	enc := expfmt.NewEncoder(&out, expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "straum_") {
+			if err := enc.Encode(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return out.String()
+}
+
+// TestExposed compares the whole of what is shown with testdata/exposed.txt.
+func TestExposed(t *testing.T) {
+	golden(t, "testdata/exposed.txt", exposed(t, filled()))
+}
+
+// TestExposedEmpty is a gateway that has just started.
+func TestExposedEmpty(t *testing.T) {
+	golden(t, "testdata/empty.txt", exposed(t, New(Options{})))
+}
+
+func TestLint(t *testing.T) {
+	m := filled()
+	problems, err := testutil.GatherAndLint(m.Registry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "straum_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+// TestDocumented compares docs/metrics.md with the metrics there are.
+func TestDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(straum_[a-z_]+)` \\|").FindAllSubmatch(doc, -1) {
+		told[string(m[1])] = true
+	}
+	name := regexp.MustCompile(`fqName: "([^"]+)"`)
+	described := make(chan *prometheus.Desc, len(all))
+	collector{New(Options{})}.Describe(described)
+	close(described)
+	is := map[string]bool{}
+	for d := range described {
+		is[name.FindStringSubmatch(d.String())[1]] = true
+	}
+	for n := range is {
+		if !told[n] {
+			t.Errorf("docs/metrics.md does not describe %s", n)
+		}
+	}
+	for n := range told {
+		if !is[n] {
+			t.Errorf("docs/metrics.md describes %s, which there is not", n)
+		}
+	}
+	// What is shown is what is described: Describe could forget one.
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(exposed(t, filled()), -1) {
+		if !is[m[1]] {
+			t.Errorf("%s is shown but not described", m[1])
+		}
+		delete(is, m[1])
+	}
+	for n := range is {
+		t.Errorf("%s is described, but no test shows it", n)
+	}
+}
+
+// TestConcurrent counts from all sides while names come and scrapes go on; nothing may be lost.
+func TestConcurrent(t *testing.T) {
+	m := New(Options{Shards: 2})
+	const goroutines, each = 6, 500
+	var all sync.WaitGroup
+	for g := range goroutines {
+		all.Go(func() {
+			x := ordinary(m)
+			x.Conn.Shard = g
+			for i := range each {
+				x.Route.Slot = m.Routes.Of(fmt.Sprint("route", i%50))
+				x.Upstream.Slot = m.Upstreams.Of(fmt.Sprint("upstream", i%20))
+				x.Upstream.Reused, x.Upstream.Opened = false, fmt.Sprint("reason", i%20)
+				m.Observe(x)
+			}
+		})
+	}
+	for range 20 {
+		if _, err := m.Registry().Gather(); err != nil {
+			t.Error(err)
+		}
+		m.Summary()
+	}
+	all.Wait()
+	count := uint64(0)
+	for _, s := range m.Summary() {
+		count += s.Count
+	}
+	opened := uint64(0)
+	for slot := range m.Upstreams.list() {
+		u := m.upstream(slot)
+		for _, n := range u.opened {
+			opened += n
+		}
+	}
+	if count != goroutines*each || opened != goroutines*each {
+		t.Errorf("%d exchanges and %d connections counted of %d", count, opened, goroutines*each)
+	}
+	if n := len(*m.reasons.list.Load()); n != maxWords {
+		t.Errorf("%d reasons; the room is for %d", n, maxWords)
+	}
+}
+
+func TestSlots(t *testing.T) {
+	room := 0
+	s := newSlots(4, func(n int) { room = n })
+	f := func(name string, want int) {
+		t.Helper()
+		if got := s.Of(name); got != want {
+			t.Errorf("%q got slot %d, want %d", name, got, want)
+		}
+	}
+	f("a", 1)
+	f("b", 2)
+	f("a", 1)
+	f("other", 0)
+	f("c", 3)
+	f("d", 0)
+	f("d", 0)
+	f("b", 2)
+	if room != 4 || s.folded.Load() != 2 || fmt.Sprint(s.list()) != "[other a b c]" {
+		t.Errorf("room for %d, %d folded, %v", room, s.folded.Load(), s.list())
+	}
+}
+
+// TestUnknownSlot counts under other what no table has.
+func TestUnknownSlot(t *testing.T) {
+	m := New(Options{})
+	x := ordinary(m)
+	for _, slot := range []int{-1, 99999} {
+		x.Route.Slot, x.Upstream.Slot, x.Conn.Shard = slot, slot, slot
+		m.Observe(x)
+	}
+	if s := m.Summary(); len(s) != 1 || s[0].Route != Other || s[0].Count != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	m := New(Options{Shards: 2})
+	for i := range 100 {
+		x := ordinary(m)
+		x.Conn.Shard = i
+		if i >= 90 {
+			x.Times.Received += 94 * ms
+			x.Times.Done += 94 * ms // 100 ms
+			x.Response.Status = 503
+		}
+		m.Observe(x)
+	}
+	got := m.Summary()
+	if len(got) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	s := got[0]
+	near := func(name string, got time.Duration, want int64) {
+		t.Helper()
+		if d := int64(got) - want; d*d > want*want/64 {
+			t.Errorf("%s is %v, want about %v", name, got, time.Duration(want))
+		}
+	}
+	near("p50", s.P50, 6*ms)
+	near("p95", s.P95, 100*ms)
+	near("p99", s.P99, 100*ms)
+	near("own p50", s.Own50, 100*us)
+	near("own p99", s.Own99, 100*us)
+	if s.Route != "orders" || s.Count != 100 || s.Faulty != 10 {
+		t.Errorf("%+v", s)
+	}
+	if want := 100 * 0.1 / (90*6 + 10*100); s.OwnShare < want*0.999 || s.OwnShare > want*1.001 {
+		t.Errorf("own share %v, want %v", s.OwnShare, want)
+	}
+}
+
+func TestShares(t *testing.T) {
+	f := func(times exchange.Times, u exchange.Upstream, total, upstream int64) {
+		t.Helper()
+		x := &exchange.Exchange{Times: times, Upstream: u}
+		gotTotal, gotUpstream := shares(x)
+		if gotTotal != total || gotUpstream != upstream {
+			t.Errorf("got %d of %d, want %d of %d", gotUpstream, gotTotal, upstream, total)
+		}
+	}
+	f(exchange.Times{Start: 100, Done: 110}, exchange.Upstream{}, 10, 0)
+	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 150, Done: 160}, exchange.Upstream{Tries: 1, Reused: true}, 60, 30)
+	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 150, Done: 160}, exchange.Upstream{Tries: 1}, 60, 40)
+	f(exchange.Times{Start: 100, Forward: 110, Done: 160}, exchange.Upstream{Tries: 1}, 60, 50)
+	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 90, Done: 160}, exchange.Upstream{Tries: 1}, 60, 0)
+}
