@@ -145,17 +145,6 @@ type Upstream struct {
 	Why      string // why there was no further try after a failed one
 }
 
-// Times are readings of clock.Now at the turns of the exchange; 0 is "not reached".
-type Times struct {
-	Start     int64 // the first byte of the request was there
-	Decoded   int64 // the head of the request was complete
-	Forward   int64 // steps 3 to 5 were done, step 6 began
-	Sent      int64 // the head of the last try was sent
-	FirstByte int64 // the head of the endpoint's answer was there
-	Received  int64 // the endpoint's answer was complete
-	Done      int64 // the response was written
-}
-
 // Bytes counts what went over the wires, heads included.
 type Bytes struct {
 	In          int64 // from the client

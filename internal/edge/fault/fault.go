@@ -28,20 +28,23 @@ func (s Side) String() string {
 	return "none"
 }
 
-// Phase is how far a request had got towards an endpoint when the fault struck. It decides whether trying again can repeat an
-// effect (RFC 9110 §9.2.2).
+// Phase is how far a try had got, towards an endpoint and back, when it failed. It decides whether trying again can repeat an
+// effect (RFC 9110 §9.2.2). The order matters: each phase allows less than the one before.
 type Phase uint8
 
 // The phases of a try, in the order they are reached.
 const (
 	// NotConnected: no connection stood, so nothing can have been processed.
 	NotConnected Phase = iota
-	// NotSent: a connection stood but the endpoint provably did not process the request.
+	// NotSent: a connection stood but the endpoint provably did not process the request: no byte of it arrived, or in HTTP/2 it
+	// was refused (REFUSED_STREAM, or above the last stream of GOAWAY).
 	NotSent
 	// MaybeProcessed: some of the request was sent and no answer came.
 	MaybeProcessed
-	// Answering: the head of a final answer has been received.
-	Answering
+	// Answered: a final answer has begun to come back, and none of it was passed on to the client.
+	Answered
+	// ResponseBegun: the client has been sent part of the response, or may have been.
+	ResponseBegun
 )
 
 func (p Phase) String() string {
@@ -52,8 +55,10 @@ func (p Phase) String() string {
 		return "not sent"
 	case MaybeProcessed:
 		return "maybe processed"
+	case Answered:
+		return "answered"
 	}
-	return "answering"
+	return "response begun"
 }
 
 // Kind names one way in which an exchange can fail. Kinds are static: a fault on the path costs no allocation. The Word is what

@@ -3,32 +3,23 @@ package retry
 import (
 	"fmt"
 	"time"
-)
 
-// Phase is how far an attempt got before it failed. The order matters: each one allows less than the one before.
-type Phase uint8
-
-const (
-	NotConnected   Phase = iota // no connection came about
-	NotSent                     // connected, but no byte of the request was taken; HTTP/2: REFUSED_STREAM, or above GOAWAY's last id
-	MaybeProcessed              // the request, or part of it, was sent and nothing came back
-	Answered                    // a response head came back, and none of it was passed on to the client
-	ResponseBegun               // the client has seen part of the response
+	"straum.dev/straum/internal/edge/fault"
 )
 
 // Attempt is what Decide needs to know about the attempt that failed and the exchange it belongs to.
 type Attempt struct {
-	Phase          Phase
-	Status         int   // if Answered: the status of the response
-	RetryAfter     int64 // if Answered: its Retry-After in ns (see ParseRetryAfter); 0 = none
-	Idempotent     bool  // the method may be repeated (RFC 9110, 9.2.2) or the route says the request may
-	BodyReplayable bool  // no body, or all that was read of it, for this attempt or an earlier one, is still at hand
-	Attempts       int   // made so far, this one included
-	Elsewhere      bool  // the next attempt can go to a usable endpoint that was not tried yet
-	Nested         bool  // the request is itself marked as the retry of another gateway
-	Cancelled      bool  // the client is gone
-	BreakerOpen    bool  // the breaker refused another attempt
-	Deadline       int64 // of the whole exchange, ns; 0 = none
+	Phase          fault.Phase // how far it got; an answer that broke off counts as none (fault.MaybeProcessed)
+	Status         int         // if fault.Answered: the status of the response
+	RetryAfter     int64       // if fault.Answered: its Retry-After in ns (see ParseRetryAfter); 0 = none
+	Idempotent     bool        // the method may be repeated (RFC 9110, 9.2.2) or the route says the request may
+	BodyReplayable bool        // no body, or all that was read of it, for this attempt or an earlier one, is still at hand
+	Attempts       int         // made so far, this one included
+	Elsewhere      bool        // the next attempt can go to a usable endpoint that was not tried yet
+	Nested         bool        // the request is itself marked as the retry of another gateway
+	Cancelled      bool        // the client is gone
+	BreakerOpen    bool        // the breaker refused another attempt
+	Deadline       int64       // of the whole exchange, ns; 0 = none
 }
 
 // Rules say what an upstream's retries may do.
@@ -101,11 +92,11 @@ func (r *Rules) Decide(a Attempt, budget *Budget, now int64, random uint64) Deci
 		return Decision{Reason: NoAttempts}
 	case a.Cancelled:
 		return Decision{Reason: NoCancelled}
-	case a.Phase >= ResponseBegun:
+	case a.Phase >= fault.ResponseBegun:
 		return Decision{Reason: NoBegun}
-	case a.Phase == Answered && !r.retries(a.Status):
+	case a.Phase == fault.Answered && !r.retries(a.Status):
 		return Decision{Reason: NoStatus}
-	case a.Phase >= MaybeProcessed && !a.Idempotent && !r.NonIdempotent:
+	case a.Phase >= fault.MaybeProcessed && !a.Idempotent && !r.NonIdempotent:
 		return Decision{Reason: NoMethod}
 	case !a.BodyReplayable:
 		return Decision{Reason: NoBody}
@@ -113,7 +104,7 @@ func (r *Rules) Decide(a Attempt, budget *Budget, now int64, random uint64) Deci
 		return Decision{Reason: NoNested}
 	case a.BreakerOpen:
 		return Decision{Reason: NoBreaker}
-	case a.Phase == Answered && a.RetryAfter > int64(r.MaxRetryAfter):
+	case a.Phase == fault.Answered && a.RetryAfter > int64(r.MaxRetryAfter):
 		return Decision{Reason: NoWaitForClient}
 	case a.Deadline != 0 && a.Deadline-now <= wait:
 		return Decision{Reason: NoTime}
@@ -135,7 +126,7 @@ func (r *Rules) retries(status int) bool {
 // wait is how long to wait before the next attempt. The first retry of a connection that failed goes elsewhere at once:
 // another endpoint need not wait for the failing one. An upstream that says when to come back is taken at its word.
 func (r *Rules) wait(a Attempt, random uint64) int64 {
-	if a.Phase < Answered && a.Elsewhere && a.Attempts == 1 {
+	if a.Phase < fault.Answered && a.Elsewhere && a.Attempts == 1 {
 		return 0
 	}
 	limit := int64(r.Base)
@@ -143,7 +134,7 @@ func (r *Rules) wait(a Attempt, random uint64) int64 {
 		limit *= 2
 	}
 	wait := int64(float64(min(limit, int64(r.MaxWait))) * (float64(random>>11) / (1 << 53)))
-	if a.Phase == Answered {
+	if a.Phase == fault.Answered {
 		wait = max(wait, a.RetryAfter)
 	}
 	return wait

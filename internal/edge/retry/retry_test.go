@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"straum.dev/straum/internal/edge/fault"
 )
 
 var usual = Rules{MaxAttempts: 3, Statuses: []int{502, 503, 504}, Base: 20 * time.Millisecond, MaxWait: 200 * time.Millisecond, MaxRetryAfter: 2 * time.Second}
@@ -21,8 +23,8 @@ var usual = Rules{MaxAttempts: 3, Statuses: []int{502, 503, 504}, Base: 20 * tim
 func TestScripts(t *testing.T) {
 	runScripts(t, func() func(string, []string) string {
 		rules := usual
-		phases := map[string]Phase{"not_connected": NotConnected, "not_sent": NotSent, "maybe_processed": MaybeProcessed,
-			"answered": Answered, "response_begun": ResponseBegun}
+		phases := map[string]fault.Phase{"not_connected": fault.NotConnected, "not_sent": fault.NotSent, "maybe_processed": fault.MaybeProcessed,
+			"answered": fault.Answered, "response_begun": fault.ResponseBegun}
 		var budget *Budget
 		var now int64
 		return func(command string, args []string) string {
@@ -113,7 +115,7 @@ func TestNeverTwice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := func(name string) bool { return rapid.Bool().Draw(t, name) }
 		a := Attempt{
-			Phase: Phase(rapid.IntRange(0, 4).Draw(t, "phase")), Status: rapid.SampledFrom([]int{200, 429, 502, 503}).Draw(t, "status"),
+			Phase: fault.Phase(rapid.IntRange(0, 4).Draw(t, "phase")), Status: rapid.SampledFrom([]int{200, 429, 502, 503}).Draw(t, "status"),
 			RetryAfter: rapid.Int64Range(0, int64(4*time.Second)).Draw(t, "after"), Idempotent: b("idempotent"), BodyReplayable: b("body"),
 			Attempts: rapid.IntRange(1, 4).Draw(t, "attempts"), Elsewhere: b("elsewhere"), Nested: b("nested"), Cancelled: b("cancelled"),
 			BreakerOpen: b("open"), Deadline: rapid.Int64Range(0, int64(time.Second)).Draw(t, "deadline"),
@@ -127,10 +129,10 @@ func TestNeverTwice(t *testing.T) {
 			return
 		}
 		switch {
-		case a.Phase == ResponseBegun, a.Phase >= MaybeProcessed && !a.Idempotent, !a.BodyReplayable, a.Attempts >= usual.MaxAttempts,
-			a.Nested, a.Cancelled, a.BreakerOpen, a.Phase == Answered && a.Status < 500, a.Deadline != 0 && now+d.Wait >= a.Deadline:
+		case a.Phase == fault.ResponseBegun, a.Phase >= fault.MaybeProcessed && !a.Idempotent, !a.BodyReplayable, a.Attempts >= usual.MaxAttempts,
+			a.Nested, a.Cancelled, a.BreakerOpen, a.Phase == fault.Answered && a.Status < 500, a.Deadline != 0 && now+d.Wait >= a.Deadline:
 			t.Fatalf("%+v is retried", a)
-		case a.Phase == Answered && (d.Wait < a.RetryAfter || a.RetryAfter > int64(usual.MaxRetryAfter)):
+		case a.Phase == fault.Answered && (d.Wait < a.RetryAfter || a.RetryAfter > int64(usual.MaxRetryAfter)):
 			t.Fatalf("Retry-After %d, waits %d", a.RetryAfter, d.Wait)
 		case d.Wait > max(int64(usual.MaxWait), a.RetryAfter) || d.Wait < 0:
 			t.Fatalf("waits %d", d.Wait)
@@ -263,7 +265,7 @@ func TestAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() {
 		now += 1e6
 		b.Request(now)
-		r.Decide(Attempt{Phase: Answered, Status: 503, Idempotent: true, BodyReplayable: true, Attempts: 1}, b, now, uint64(now))
+		r.Decide(Attempt{Phase: fault.Answered, Status: 503, Idempotent: true, BodyReplayable: true, Attempts: 1}, b, now, uint64(now))
 		ParseRetryAfter("12", time.Time{})
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

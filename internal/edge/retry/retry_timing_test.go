@@ -3,6 +3,8 @@ package retry
 import (
 	"testing"
 	"time"
+
+	"straum.dev/straum/internal/edge/fault"
 )
 
 func BenchmarkBudgetRequest(b *testing.B) {
@@ -23,6 +25,6 @@ func BenchmarkDecide(b *testing.B) {
 	now := int64(0)
 	for b.Loop() {
 		now += int64(time.Millisecond)
-		usual.Decide(Attempt{Phase: Answered, Status: 503, Idempotent: true, BodyReplayable: true, Attempts: 1}, budget, now, uint64(now))
+		usual.Decide(Attempt{Phase: fault.Answered, Status: 503, Idempotent: true, BodyReplayable: true, Attempts: 1}, budget, now, uint64(now))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -33,25 +34,33 @@ var ErrInterrupted = errors.New("the read was interrupted")
 // ErrNoSplice is returned by Splice where it cannot be done; nothing was moved then.
 var ErrNoSplice = errors.New("bytes cannot be moved inside the kernel here")
 
-// Conn is one connected stream socket. At any time at most one goroutine reads it and at most one writes it.
+// Conn is one connected stream socket. At any time at most one goroutine reads it and at most one writes it; the first use and Rest
+// belong to one that is alone.
 type Conn struct {
-	nc net.Conn
-	rc syscall.RawConn
+	nc    net.Conn
+	rc    syscall.RawConn
+	*work // nil while the connection rests
 
-	reading reading
-	writing writing
-
-	onPeek      func(fd uintptr)
-	state       PeerState
+	in, out     int64 // bytes moved
+	readArmed   int64 // when the timer strikes, 0 when it is off, struck when it has gone off
+	writeArmed  int64
 	interrupted atomic.Bool
 	unix        bool
 }
 
-// reading carries the arguments and results of one read into the callbacks, which are bound once so that nothing is allocated.
+// work is what a connection needs while it is read and written: the arguments and results of the operations under way, and the
+// callbacks that carry them into the runtime, which are bound once so that no operation allocates. It is pooled, because most
+// connections of a gateway rest most of the time.
+type work struct {
+	conn    *Conn
+	reading reading
+	writing writing
+	onPeek  func(fd uintptr)
+	state   PeerState
+}
+
 type reading struct {
-	total  int64 // bytes read so far
 	waited int64 // nanoseconds
-	armed  int64 // when the timer strikes, 0 when it is off, struck when it has gone off
 
 	buf   []byte
 	size  int    // of the buffer to borrow when there is something to read
@@ -59,7 +68,6 @@ type reading struct {
 	sent  int    // how much of out was written
 	n     int
 	errno syscall.Errno
-
 	use   func(buf []byte, n int) Next // of ReadEach
 	ended bool                         // use said Stop
 
@@ -67,9 +75,7 @@ type reading struct {
 }
 
 type writing struct {
-	total  int64
 	waited int64
-	armed  int64
 
 	first   []byte // what is left to write, and
 	second  []byte // what is left to write after it
@@ -77,6 +83,33 @@ type writing struct {
 	patient bool // wait instead of giving up
 
 	onWrite func(fd uintptr) bool
+}
+
+var works = sync.Pool{New: func() any {
+	w := &work{}
+	w.reading.onRead, w.reading.onLend, w.reading.onTry, w.reading.onEach = w.readReady, w.lendReady, w.tryReady, w.eachReady
+	w.writing.onWrite, w.onPeek = w.writeReady, w.peek
+	return w
+}}
+
+// wake makes the connection ready for an operation.
+func (c *Conn) wake() {
+	if c.work == nil {
+		c.work = works.Get().(*work)
+		c.work.conn = c
+	}
+}
+
+// Rest gives back what a connection needs only while it is used. The next operation gets it again.
+func (c *Conn) Rest() {
+	w := c.work
+	if w == nil {
+		return
+	}
+	c.work = nil
+	w.conn = nil
+	w.reading.waited, w.writing.waited = 0, 0
+	works.Put(w)
 }
 
 // New takes over nc, which must be a *net.TCPConn or a *net.UnixConn.
@@ -91,8 +124,6 @@ func New(nc net.Conn) (*Conn, error) {
 	}
 	c := &Conn{nc: nc, rc: rc}
 	_, c.unix = nc.(*net.UnixConn)
-	c.reading.onRead, c.reading.onLend, c.reading.onTry, c.reading.onEach = c.readReady, c.lendReady, c.tryReady, c.eachReady
-	c.writing.onWrite, c.onPeek = c.writeReady, c.peek
 	return c, nil
 }
 
@@ -116,33 +147,27 @@ func addrPort(a net.Addr) netip.AddrPort {
 func (c *Conn) Unix() bool { return c.unix }
 
 // In is how many bytes were read so far.
-func (c *Conn) In() int64 { return c.reading.total }
+func (c *Conn) In() int64 { return c.in }
 
 // Out is how many bytes were written so far.
-func (c *Conn) Out() int64 { return c.writing.total }
+func (c *Conn) Out() int64 { return c.out }
 
-// ReadWaited and WriteWaited are the nanoseconds spent so far waiting for the peer in ReadTimed and Write, for judging its
-// speed.
-func (c *Conn) ReadWaited() int64 { return c.reading.waited }
-
-// WriteWaited is ReadWaited for Write.
-func (c *Conn) WriteWaited() int64 { return c.writing.waited }
+// WriteWaited is the nanoseconds that Write has waited for the peer since the connection last rested, for judging its speed.
+func (c *Conn) WriteWaited() int64 {
+	if c.work == nil {
+		return 0
+	}
+	return c.writing.waited
+}
 
 // Read reads at least one byte into p, waiting until the time by (a reading of clock.Now; 0 waits for ever). It returns io.EOF
 // when the peer has closed its side, ErrTimeout when nothing came in time, ErrInterrupted after InterruptRead.
 func (c *Conn) Read(p []byte, by int64) (int, error) {
+	c.wake()
 	c.reading.buf = p
 	err := c.await(c.reading.onRead, by)
 	c.reading.buf = nil
 	return c.received(err)
-}
-
-// ReadTimed is Read that adds the time it took to ReadWaited.
-func (c *Conn) ReadTimed(p []byte, by int64) (int, error) {
-	from := clock.Now()
-	n, err := c.Read(p, by)
-	c.reading.waited += clock.Now() - from
-	return n, err
 }
 
 // ReadLent is Read for one who has nothing to keep meanwhile: it holds no buffer while it waits and borrows one from bufpool when
@@ -155,7 +180,8 @@ func (c *Conn) ReadLent(size int, by int64) (buf []byte, n int, err error) {
 
 // TryLent is ReadLent that does not wait: it returns ErrTimeout when there is nothing to read now.
 func (c *Conn) TryLent(size int) (buf []byte, n int, err error) {
-	if c.reading.armed == struck {
+	c.wake()
+	if c.readArmed == struck {
 		if err := c.armRead(0); err != nil {
 			return nil, 0, err
 		}
@@ -188,6 +214,7 @@ const (
 // ReadEach returns nil after Stop, ErrTimeout at the time by at the latest (it may have been busy until shortly before), and
 // otherwise what Read returns.
 func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) error {
+	c.wake()
 	r := &c.reading
 	if err := c.armRead(by); err != nil {
 		return err
@@ -198,7 +225,7 @@ func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) er
 	r.use = nil
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		r.armed = struck
+		c.readArmed = struck
 		return ErrTimeout
 	case err != nil || r.ended:
 		return err
@@ -207,16 +234,16 @@ func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) er
 	return err
 }
 
-func (c *Conn) eachReady(fd uintptr) bool {
-	r := &c.reading
+func (w *work) eachReady(fd uintptr) bool {
+	r := &w.reading
 	for {
-		if !c.lendReady(fd) {
+		if !w.lendReady(fd) {
 			return false
 		}
 		if r.errno != 0 || r.n == 0 {
 			return true
 		}
-		r.total += int64(r.n)
+		w.conn.in += int64(r.n)
 		drained := r.n < r.size
 		buf := r.buf
 		r.buf = nil
@@ -238,11 +265,12 @@ func (c *Conn) eachReady(fd uintptr) bool {
 // of out was written; when that is not all of it and there is no error, nothing was read and the caller goes on with Write. buf,
 // n and by are as for ReadLent.
 func (c *Conn) SendReceive(out []byte, size int, by int64) (sent int, buf []byte, n int, err error) {
+	c.wake()
 	r := &c.reading
 	r.out, r.sent, r.size = out, 0, size
 	err = c.await(r.onLend, by)
 	sent, r.out = r.sent, nil
-	c.writing.total += int64(sent)
+	c.out += int64(sent)
 	if err == nil && r.errno == 0 && sent < len(out) {
 		return sent, nil, 0, nil
 	}
@@ -266,7 +294,7 @@ func (c *Conn) await(ready func(uintptr) bool, by int64) error {
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		r.armed = struck
+		c.readArmed = struck
 		if c.interrupted.Load() {
 			return ErrInterrupted
 		}
@@ -287,7 +315,7 @@ func (c *Conn) received(err error) (int, error) {
 	case r.n == 0:
 		return 0, io.EOF
 	}
-	r.total += int64(r.n)
+	c.in += int64(r.n)
 	return r.n, nil
 }
 
@@ -303,14 +331,14 @@ func (c *Conn) lent(err error) ([]byte, int, error) {
 	return buf, n, err
 }
 
-func (c *Conn) readReady(fd uintptr) bool {
-	r := &c.reading
+func (w *work) readReady(fd uintptr) bool {
+	r := &w.reading
 	r.n, r.errno = sysRead(fd, r.buf)
 	return r.errno != syscall.EAGAIN
 }
 
-func (c *Conn) lendReady(fd uintptr) bool {
-	r := &c.reading
+func (w *work) lendReady(fd uintptr) bool {
+	r := &w.reading
 	if r.sent < len(r.out) {
 		n, errno := sysWrite(fd, r.out[r.sent:])
 		r.sent += n
@@ -323,7 +351,7 @@ func (c *Conn) lendReady(fd uintptr) bool {
 		return true
 	}
 	r.buf = bufpool.Get(r.size)[:r.size]
-	if c.readReady(fd) {
+	if w.readReady(fd) {
 		return true
 	}
 	bufpool.Put(r.buf)
@@ -331,10 +359,10 @@ func (c *Conn) lendReady(fd uintptr) bool {
 	return false
 }
 
-func (c *Conn) tryReady(fd uintptr) bool {
-	r := &c.reading
+func (w *work) tryReady(fd uintptr) bool {
+	r := &w.reading
 	r.sent = len(r.out)
-	c.lendReady(fd)
+	w.lendReady(fd)
 	return true
 }
 
@@ -348,7 +376,7 @@ func (c *Conn) InterruptRead() {
 // ResumeRead ends the effect of InterruptRead. It belongs to the owner, after the reader it interrupted has returned.
 func (c *Conn) ResumeRead() {
 	c.interrupted.Store(false)
-	c.reading.armed = struck
+	c.readArmed = struck
 }
 
 var longAgo = time.Unix(1, 0)
@@ -357,6 +385,7 @@ var longAgo = time.Unix(1, 0)
 // once. It goes on as long as the peer takes at least some bytes within every span of patience nanoseconds and returns
 // ErrTimeout when it does not. The time spent waiting is added to WriteWaited.
 func (c *Conn) Write(first, second []byte, patience int64) error {
+	c.wake()
 	w := &c.writing
 	w.first, w.second, w.patient = first, second, false
 	var from, progress int64 // when the first wait and the current span began
@@ -366,7 +395,7 @@ func (c *Conn) Write(first, second []byte, patience int64) error {
 		left := len(w.first) + len(w.second)
 		err = c.rc.Write(w.onWrite)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			w.armed = struck
+			c.writeArmed = struck
 			err = nil
 			if progress != 0 && clock.Now() >= progress+patience {
 				err = ErrTimeout
@@ -397,29 +426,29 @@ func (c *Conn) Write(first, second []byte, patience int64) error {
 }
 
 // writeReady writes what is left. It returns false, to wait, only for a patient writer that could write nothing.
-func (c *Conn) writeReady(fd uintptr) bool {
-	w := &c.writing
+func (w *work) writeReady(fd uintptr) bool {
+	o := &w.writing
 	var n int
 	var errno syscall.Errno
 	switch {
-	case len(w.second) == 0:
-		n, errno = sysWrite(fd, w.first)
-	case len(w.first) == 0:
-		n, errno = sysWrite(fd, w.second)
+	case len(o.second) == 0:
+		n, errno = sysWrite(fd, o.first)
+	case len(o.first) == 0:
+		n, errno = sysWrite(fd, o.second)
 	default:
-		n, errno = sysWritev(fd, w.first, w.second)
+		n, errno = sysWritev(fd, o.first, o.second)
 	}
-	w.total += int64(n)
-	if n <= len(w.first) {
-		w.first = w.first[n:]
+	w.conn.out += int64(n)
+	if n <= len(o.first) {
+		o.first = o.first[n:]
 	} else {
-		w.second = w.second[n-len(w.first):]
-		w.first = nil
+		o.second = o.second[n-len(o.first):]
+		o.first = nil
 	}
 	if errno == syscall.EAGAIN {
-		return !w.patient
+		return !o.patient
 	}
-	w.errno = errno
+	o.errno = errno
 	return true
 }
 
@@ -436,13 +465,14 @@ const (
 
 // State asks for the state of the peer with one system call that does not wait.
 func (c *Conn) State() PeerState {
+	c.wake()
 	if err := c.rc.Control(c.onPeek); err != nil {
 		return PeerGone
 	}
 	return c.state
 }
 
-func (c *Conn) peek(fd uintptr) { c.state = sysState(fd) }
+func (w *work) peek(fd uintptr) { w.state = sysState(fd) }
 
 // Unacknowledged is how many of the bytes written the peer's kernel has not confirmed to have taken, or -1 when that cannot be
 // told. Bytes that were never confirmed were never seen by the peer's program.
@@ -492,18 +522,18 @@ const struck = -1
 
 // armRead sees to it that the read timer strikes no later than by.
 func (c *Conn) armRead(by int64) error {
-	if c.reading.armed > 0 && (by == 0 || c.reading.armed <= by) || c.reading.armed == 0 && by == 0 {
+	if c.readArmed > 0 && (by == 0 || c.readArmed <= by) || c.readArmed == 0 && by == 0 {
 		return nil // a timer that strikes too early is dealt with when it strikes
 	}
-	c.reading.armed = by
+	c.readArmed = by
 	return c.nc.SetReadDeadline(deadline(by))
 }
 
 func (c *Conn) armWrite(by int64) error {
-	if c.writing.armed > 0 && (by == 0 || c.writing.armed <= by) || c.writing.armed == 0 && by == 0 {
+	if c.writeArmed > 0 && (by == 0 || c.writeArmed <= by) || c.writeArmed == 0 && by == 0 {
 		return nil
 	}
-	c.writing.armed = by
+	c.writeArmed = by
 	return c.nc.SetWriteDeadline(deadline(by))
 }
 

@@ -54,13 +54,13 @@ func putPipe(p *pipe) {
 	unix.Close(p.w)
 }
 
-// Splice moves bytes from src to dst inside the kernel: want of them, or with All those that are there. It waits at most patience
-// nanoseconds for each part. It returns io.EOF when src ended, which with want is too early. When no pipe can be had it returns
-// ErrNoSplice and nothing was moved.
-func Splice(dst, src *Conn, want int64, patience int64) (moved int64, err error) {
+// Splice moves bytes from src to dst inside the kernel: want of them, or with All those that are there. It waits for src until the
+// time by and gives dst patience nanoseconds for each part. read is what src failed with (io.EOF when it ended, ErrTimeout), write
+// what dst failed with. When no pipe can be had read is ErrNoSplice and nothing was moved.
+func Splice(dst, src *Conn, want, by, patience int64) (moved int64, read, write error) {
 	p, err := takePipe()
 	if err != nil {
-		return 0, ErrNoSplice
+		return 0, ErrNoSplice, nil
 	}
 	defer putPipe(p)
 	for want == All || moved < want {
@@ -68,20 +68,21 @@ func Splice(dst, src *Conn, want int64, patience int64) (moved int64, err error)
 		if want != All {
 			size = min(size, want-moved)
 		}
-		n, err := src.spliceIn(p, int(size), want == All, clock.Now()+patience)
+		n, err := src.spliceIn(p, int(size), want == All, by)
 		if err != nil || n == 0 {
-			return moved, err
+			return moved, err, nil
 		}
 		if err := dst.spliceOut(p, patience); err != nil {
-			return moved, err
+			return moved, nil, err
 		}
 		moved += int64(n)
 	}
-	return moved, nil
+	return moved, nil, nil
 }
 
 // spliceIn moves from the socket into the pipe, which is empty. With try it returns 0 when there is nothing to move.
 func (c *Conn) spliceIn(p *pipe, size int, try bool, by int64) (int, error) {
+	c.wake()
 	r := &c.reading
 	err := c.await(func(fd uintptr) bool {
 		r.n, r.errno = sysSplice(int(fd), p.w, size)
@@ -97,6 +98,7 @@ func (c *Conn) spliceIn(p *pipe, size int, try bool, by int64) (int, error) {
 
 // spliceOut empties the pipe into the socket.
 func (c *Conn) spliceOut(p *pipe, patience int64) error {
+	c.wake()
 	w := &c.writing
 	progress := clock.Now()
 	for p.held > 0 {
@@ -110,7 +112,7 @@ func (c *Conn) spliceOut(p *pipe, patience int64) error {
 		})
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			w.armed = struck
+			c.writeArmed = struck
 			now := clock.Now()
 			w.waited += now - progress
 			if now >= progress+patience {
@@ -124,7 +126,7 @@ func (c *Conn) spliceOut(p *pipe, patience int64) error {
 			return io.ErrShortWrite
 		default:
 			p.held -= n
-			w.total += int64(n)
+			c.out += int64(n)
 			now := clock.Now()
 			w.waited += now - progress
 			progress = now

@@ -6,6 +6,6 @@ package socket
 const All = -1
 
 // Splice moves nothing: only Linux can do it. Callers copy instead.
-func Splice(dst, src *Conn, want int64, patience int64) (moved int64, err error) {
-	return 0, ErrNoSplice
+func Splice(dst, src *Conn, want, by, patience int64) (moved int64, read, write error) {
+	return 0, ErrNoSplice, nil
 }

@@ -52,7 +52,13 @@ func sysWritev(fd uintptr, first, second []byte) (int, syscall.Errno) {
 // sysState uses poll and not a peek, because a peer's close is to be seen behind bytes that are still unread.
 func sysState(fd uintptr) PeerState {
 	set := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&set)), 1, uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
+	var errno syscall.Errno
+	for {
+		_, _, errno = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&set)), 1, uintptr(unsafe.Pointer(&unix.Timespec{})), 0, 0, 0)
+		if errno != syscall.EINTR { // the runtime's preemption signals interrupt even a poll that does not wait
+			break
+		}
+	}
 	events := set[0].Revents
 	switch {
 	case errno != 0 || events&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0:

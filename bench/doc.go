@@ -1,0 +1,14 @@
+// Command bench measures Straum, nginx and HAProxy side by side: the same work, one after the other, round by round.
+//
+// Each gateway has core 0 to itself (one worker or thread, GOMAXPROCS=1); the load, the upstream and the bench itself
+// share core 1. The main figure is processor time a request, taken from the kernel's books on the gateway's threads:
+// unlike requests a second it does not depend on how fast the other core feeds it. A round runs the same scenario
+// through every gateway within seconds, and ratios are taken round by round, so that a machine that is slower for a
+// minute is slower for all. Where others (another guest of the machine, another program) had a part of core 0 in a
+// round, that is said.
+//
+// Everything lives in a temporary folder, on ports of 127.0.0.1 alone, and ends with the bench. Full runs are written
+// to bench/RESULTS.md, where a part kept by hand says what falls short.
+//
+// It tests nothing and fails for no figure: figures of a shared machine are for people to read.
+package main

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// Every gateway starts with the configuration of this tree, serves small and large answers and takes an upload, and
+// writes its access log. So a configuration that has fallen behind is found before somebody measures with it.
+func TestEveryGatewayDoesTheWork(t *testing.T) {
+	ctx := context.Background()
+	if runtime.NumCPU() <= loadCore {
+		t.Skip("two cores are needed")
+	}
+	dir := t.TempDir()
+	o := options{gateways: gatewayNames(), scenarios: scenarioNames(), rounds: 1, idle: 1, duration: time.Second}
+	if err := check(o); err != nil {
+		t.Skip(err)
+	}
+	g := groundOnFreePorts(t, dir, o)
+	defer g.close()
+	for _, name := range gatewayNames() {
+		t.Run(name, func(t *testing.T) {
+			if name == "straum" {
+				buildForTest(t, g)
+			}
+			p, err := g.start(ctx, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Stop()
+			for what, do := range map[string]func(net.Conn, int64) error{"download": download, "upload": upload, "small": func(conn net.Conn, _ int64) error { return exchangeOnce(conn) }} {
+				conn, err := net.Dial("tcp", g.address(name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.SetDeadline(time.Now().Add(time.Minute))
+				if err := do(conn, g.bulk); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				conn.Close()
+			}
+			if !g.logsMore(name, 2) {
+				t.Errorf("its access log shows %d requests, want 3", g.logged(name))
+			}
+		})
+	}
+}
+
+func groundOnFreePorts(t *testing.T, dir string, o options) *ground {
+	t.Helper()
+	var failed error
+	for o.port = 12000; o.port < 30000; o.port += 1000 {
+		sub := filepath.Join(dir, time.Now().Format("150405.000000"))
+		if err := os.Mkdir(sub, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		g, err := newGround(sub, o, raiseFileLimit(), 16<<20)
+		if err == nil {
+			return g
+		}
+		failed = err
+	}
+	t.Fatal(failed)
+	return nil
+}
+
+func buildForTest(t *testing.T, g *ground) {
+	t.Helper()
+	if _, err := os.Stat("../cmd/straum/main.go"); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("cmd/straum is not there yet")
+	}
+	t.Chdir("..") // build names the package from the root of the tree
+	binary, err := build(t.Context(), g.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.binary = binary
+}

@@ -1,0 +1,122 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Kind says which figures a scenario has, and which one the gateways are compared by.
+type Kind int
+
+const (
+	Requests Kind = iota // compared by processor microseconds a request
+	Bulk                 // compared by processor milliseconds a GiB
+	Idle                 // compared by resident bytes a connection
+)
+
+// Sample is what one gateway did in one round of one scenario. Figures that the scenario's kind lacks stay zero.
+type Sample struct {
+	User, System  float64 // processor time: µs a request, or ms a GiB
+	Rate          float64 // requests a second, or MiB a second
+	P50, P99      time.Duration
+	Errors        int64
+	PeakRSS       int64   // bytes
+	PerConnection float64 // bytes of growth
+	Growth        int64   // bytes of growth in all
+	Disturbed     float64 // share of the round that others, the machine's owner included, had of the gateway's core
+}
+
+// cost is the figure that gateways are compared by: lower is better.
+func (s Sample) cost(kind Kind) float64 {
+	if kind == Idle {
+		return s.PerConnection
+	}
+	return s.User + s.System
+}
+
+// Scenario holds the samples of all gateways, round by round.
+type Scenario struct {
+	Name, Title string
+	Kind        Kind
+	order       []string
+	samples     map[string][]Sample
+}
+
+// Add appends the sample of a gateway's next round. Tables keep the order in which gateways were first added.
+func (s *Scenario) Add(gateway string, sample Sample) {
+	if s.samples == nil {
+		s.samples = map[string][]Sample{}
+	}
+	if _, known := s.samples[gateway]; !known {
+		s.order = append(s.order, gateway)
+	}
+	s.samples[gateway] = append(s.samples[gateway], sample)
+}
+
+// Ratio is a comparison over rounds; 1 is par and less is better for the subject.
+type Ratio struct {
+	Median, Min, Max float64
+	Rounds           int
+}
+
+// Against divides the subject's cost by that of the better other gateway, round by round: rounds are near in time, so
+// noise of the machine falls on both sides. ok is false when there is nothing to compare.
+func (s *Scenario) Against(subject string) (ratio Ratio, ok bool) {
+	var ratios []float64
+	for round, own := range s.samples[subject] {
+		best := 0.0
+		for gateway, samples := range s.samples {
+			if gateway == subject || round >= len(samples) {
+				continue
+			}
+			if cost := samples[round].cost(s.Kind); best == 0 || cost < best {
+				best = cost
+			}
+		}
+		if best > 0 {
+			ratios = append(ratios, own.cost(s.Kind)/best)
+		}
+	}
+	if len(ratios) == 0 {
+		return Ratio{}, false
+	}
+	return Ratio{median(ratios), slices.Min(ratios), slices.Max(ratios), len(ratios)}, true
+}
+
+// summary is the median of every figure, but the sum of the errors and the most of memory and disturbance.
+func (s *Scenario) summary(gateway string) Sample {
+	samples := s.samples[gateway]
+	var sum Sample
+	for _, one := range samples {
+		sum.Errors += one.Errors
+		sum.PeakRSS = max(sum.PeakRSS, one.PeakRSS)
+		sum.Growth = max(sum.Growth, one.Growth)
+		sum.Disturbed = max(sum.Disturbed, one.Disturbed)
+	}
+	sum.User = medianOf(samples, func(x Sample) float64 { return x.User })
+	sum.System = medianOf(samples, func(x Sample) float64 { return x.System })
+	sum.Rate = medianOf(samples, func(x Sample) float64 { return x.Rate })
+	sum.P50 = medianOf(samples, func(x Sample) time.Duration { return x.P50 })
+	sum.P99 = medianOf(samples, func(x Sample) time.Duration { return x.P99 })
+	sum.PerConnection = medianOf(samples, func(x Sample) float64 { return x.PerConnection })
+	return sum
+}
+
+func (s *Scenario) medianCost(gateway string) float64 {
+	return medianOf(s.samples[gateway], func(x Sample) float64 { return x.cost(s.Kind) })
+}
+
+func medianOf[T cmp.Ordered](samples []Sample, figure func(Sample) T) T {
+	values := make([]T, len(samples))
+	for i, sample := range samples {
+		values[i] = figure(sample)
+	}
+	return median(values)
+}
+
+// median is the middle value, the lower of the two middle ones for an even count: always a value that was measured.
+func median[T cmp.Ordered](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[(len(sorted)-1)/2]
+}

@@ -1,0 +1,61 @@
+package edge
+
+import (
+	"strconv"
+	"unsafe"
+
+	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+)
+
+// answer makes the response that tells the client of a fault: application/problem+json (RFC 9457) with the request's id and a
+// sentence that helps, and nothing of what is behind the gateway.
+func (t *trip) answer(f *fault.Fault) {
+	x := t.x
+	x.DropResponse()
+	if f.Kind.Status == 0 {
+		return // nobody is left to be answered
+	}
+	b := append(t.text[:0], `{"title":"`...)
+	b = append(b, f.Kind.Title...)
+	b = append(b, `","status":`...)
+	b = strconv.AppendInt(b, int64(f.Kind.Status), 10)
+	b = append(b, `,"code":"`...)
+	b = append(b, f.Kind.Word...)
+	b = append(b, `","detail":`...)
+	b = strconv.AppendQuoteToASCII(b, f.Told())
+	b = append(b, `,"request_id":`...)
+	b = strconv.AppendQuoteToASCII(b, x.ID)
+	b = append(b, "}\n"...)
+	t.text = b
+	x.Respond(f.Kind.Status, "application/problem+json", b)
+	h := &x.Response.Header
+	h.Append(exchange.CacheControl, "Cache-Control", "no-store")
+	if f.RetryAfter > 0 {
+		h.Append(exchange.RetryAfter, "Retry-After", strconv.Itoa(f.RetryAfter))
+	}
+	if f.Kind == fault.MethodNotAllowed {
+		h.Append(exchange.Allow, "Allow", f.Allow)
+	}
+}
+
+// serverTiming adds the Server-Timing field where the route asks for it: durations in milliseconds.
+func (t *trip) serverTiming() {
+	x := t.x
+	if x.Route == nil || !x.Route.ServerTiming {
+		return
+	}
+	total, upstream := x.Shares(clock.Now())
+	b := make([]byte, 0, 64)
+	b = append(b, "gateway;dur="...)
+	b = strconv.AppendFloat(b, float64(total-upstream)/1e6, 'f', 3, 64)
+	if upstream > 0 {
+		b = append(b, ", upstream;dur="...)
+		b = strconv.AppendFloat(b, float64(upstream)/1e6, 'f', 3, 64)
+	}
+	x.Response.Header.Append(exchange.ServerTiming, "Server-Timing", view(b))
+}
+
+// view makes a string of b without copying. It lives as long as b is left alone.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

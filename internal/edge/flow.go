@@ -1,0 +1,252 @@
+package edge
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gaissmai/bart"
+
+	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/policy"
+	"straum.dev/straum/internal/edge/route"
+	"straum.dev/straum/internal/edge/upstream"
+)
+
+// Observer reads finished exchanges: step 11. It must not wait, and must not keep the exchange or anything of it.
+type Observer interface {
+	Observe(x *exchange.Exchange)
+}
+
+// Edge takes requests through the steps. Its snapshot can be swapped at any time.
+type Edge struct {
+	log       *slog.Logger
+	snapshot  atomic.Pointer[Snapshot]
+	observers []Observer
+}
+
+// New makes an edge. It needs a snapshot before it serves.
+func New(log *slog.Logger, observers ...Observer) *Edge { return &Edge{log: log, observers: observers} }
+
+// Use puts a snapshot in force for all exchanges that begin from now on.
+func (e *Edge) Use(s *Snapshot) { e.snapshot.Store(s) }
+
+// Snapshot returns the one in force, nil before the first Use.
+func (e *Edge) Snapshot() *Snapshot { return e.snapshot.Load() }
+
+// Listener is the edge as one listener's connections see it. It implements the wire packages' Handler.
+type Listener struct {
+	edge *Edge
+	// trusted are the addresses whose word we take for where a request came from; nil for none.
+	trusted *bart.Lite
+}
+
+// Listener makes the handler of a listener that believes the forwarding fields of trusted addresses only.
+func (e *Edge) Listener(trusted *bart.Lite) *Listener { return &Listener{edge: e, trusted: trusted} }
+
+// Serve is the life of one request. Step 1 happened when its connection was accepted.
+func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
+	t := l.begin(c, x)
+	defer t.end()
+
+	ok := t.step(c.Decode(x)) && //                           2 decode
+		t.step(t.route()) && //                               3 route
+		t.policies() //                                       4 request policies
+	//                                                        5 cache lookup
+	for ok && !x.Answered() {
+		f := t.balance() //                                   6 balance
+		if f == nil {
+			f = t.call.Send() //                              7 upstream
+		}
+		if !t.call.Again(f) {
+			ok = t.step(f) && t.upstreamResponse() //         8 upstream response policies
+			break
+		}
+	}
+	if x.Fault != nil {
+		t.answer(x.Fault)
+	}
+	t.response()                    //                      9 response policies
+	if f := c.Encode(x); f != nil { //                       10 encode
+		t.answerInstead(f)
+	}
+	t.tunnel()
+	t.done() //                                              11 done
+}
+
+// trip is what the flow itself needs for one exchange. Trips are pooled.
+type trip struct {
+	listener *Listener
+	snapshot *Snapshot
+	codec    exchange.Codec
+	x        *exchange.Exchange
+	chain    *policy.Chain
+	target   *Route         // nil until step 3 found one
+	call     *upstream.Call // nil until step 6
+
+	query   route.Query
+	match   route.Match
+	forward upstream.Forward
+	path    []byte // scratch for the canonical path
+	rewrite []byte // scratch for the rewritten path
+	lines   []byte // scratch for the forwarding fields
+	text    []byte // scratch for answers and fields of our own
+}
+
+var trips = sync.Pool{New: func() any { return new(trip) }}
+
+func (l *Listener) begin(c exchange.Codec, x *exchange.Exchange) *trip {
+	t := trips.Get().(*trip)
+	t.listener, t.codec, t.x = l, c, x
+	t.snapshot = l.edge.snapshot.Load()
+	t.chain = t.snapshot.Default
+	return t
+}
+
+// step notes the fault of a step, if there is one, and says whether to go on.
+func (t *trip) step(f *fault.Fault) bool {
+	if f != nil {
+		t.x.Fail(f)
+	}
+	return f == nil
+}
+
+// route finds the client's address and the route (step 3).
+func (t *trip) route() *fault.Fault {
+	x := t.x
+	x.Client = t.client()
+	if x.Request.Path == "*" {
+		x.Respond(204, "", nil) // OPTIONS * asks about the gateway itself (RFC 9110 §9.3.7)
+		return nil
+	}
+	canonical, scratch, err := route.AppendCanonical(t.path[:0], x.Request.Path)
+	if err != nil {
+		return &fault.Fault{Kind: fault.BadPath, Cause: err}
+	}
+	t.path = scratch
+	x.Request.Path = canonical.Path
+	t.query = route.Query{Host: x.Request.Host, Method: x.Request.Method, Path: x.Request.Path, RawQuery: x.Request.Query,
+		Header: &x.Request.Header}
+	switch result := t.snapshot.Table.Lookup(&t.query, &t.match); result {
+	case route.Found:
+	case route.MethodNotAllowed:
+		return &fault.Fault{Kind: fault.MethodNotAllowed, Allow: string(t.match.Allow)}
+	default:
+		return noRoute[result]
+	}
+	if canonical.EncodedSlash && !t.match.EncodedSlash {
+		return &fault.Fault{Kind: fault.BadPath, Cause: route.ErrEncodedSlash}
+	}
+	t.target = t.snapshot.Routes[t.match.Route]
+	t.chain, x.Route = t.target.Chain, t.target.Info
+	for i := range t.match.Params() {
+		name, value := t.match.ParamAt(i)
+		x.Params = append(x.Params, exchange.Param{Name: name, Value: value})
+	}
+	return nil
+}
+
+// noRoute are the faults of a request without a route. What they tell names nothing the client did not name itself.
+var noRoute = map[route.Result]*fault.Fault{
+	route.NoHost:      {Kind: fault.NoRoute, Detail: "No route of this gateway is for the host that was asked for."},
+	route.NoPath:      {Kind: fault.NoRoute, Detail: "This host has routes, but none for this path."},
+	route.NoCondition: {Kind: fault.NoRoute, Detail: "This path has routes, but they ask for header fields or query parameters that the request lacks."},
+}
+
+// policies runs step 4 and says whether to go on to the upstream.
+func (t *trip) policies() bool {
+	if t.target == nil {
+		return true // answered in step 3
+	}
+	t.chain.Request(t.x)
+	return t.x.Fault == nil
+}
+
+// balance begins the call when it is the first try and chooses the endpoint (step 6).
+func (t *trip) balance() *fault.Fault {
+	if t.call == nil {
+		t.x.Times.Forward = clock.Now()
+		t.forward = upstream.Forward{Path: t.x.Request.Path, Host: t.target.Host, Timeouts: t.target.Timeouts}
+		if t.target.Rewrite != nil {
+			t.rewrite = t.target.Rewrite.Append(t.rewrite[:0], t.x.Request.Path, &t.match)
+			t.forward.Path = view(t.rewrite)
+		}
+		t.lines = t.appendForwarded(t.lines[:0])
+		t.forward.Forwarded = t.lines
+		t.call = t.target.Upstream.Begin(t.x, t.codec, &t.forward)
+	}
+	return t.call.Balance()
+}
+
+// upstreamResponse runs step 8.
+func (t *trip) upstreamResponse() bool {
+	t.call.Stick()
+	t.chain.UpstreamResponse(t.x)
+	return t.x.Fault == nil
+}
+
+// response runs step 9.
+func (t *trip) response() {
+	if !t.x.Answered() {
+		return // there is nobody to answer
+	}
+	t.chain.Response(t.x)
+	t.serverTiming()
+}
+
+// answerInstead makes and sends another response after the body of the first failed before anything was sent.
+func (t *trip) answerInstead(f *fault.Fault) {
+	t.x.Fail(f)
+	t.answer(f)
+	t.response()
+	if f := t.codec.Encode(t.x); f != nil {
+		t.x.Fail(f)
+	}
+}
+
+// tunnel takes over after a response that switched protocols.
+func (t *trip) tunnel() {
+	if t.x.Response.Status != 101 || t.call == nil || t.x.End != exchange.Completed {
+		return
+	}
+	endpoint, early := t.call.Endpoint()
+	t.codec.Tunnel(t.x, endpoint, early)
+}
+
+// done gives the call's resources back and lets the observers read the exchange (step 11).
+func (t *trip) done() {
+	x := t.x
+	if t.call != nil {
+		t.call.Account()
+	}
+	x.Times.Done = clock.Now()
+	for _, o := range t.listener.edge.observers {
+		o.Observe(x)
+	}
+	if t.call != nil {
+		t.call.Finish()
+		t.call = nil
+	}
+}
+
+// end gives the trip back. A panic on the way is a mistake of ours: it costs this exchange and its connection, and nothing else.
+func (t *trip) end() {
+	if p := recover(); p != nil {
+		t.rescue(p)
+	}
+	t.codec, t.x, t.target, t.call = nil, nil, nil, nil
+	trips.Put(t)
+}
+
+func (t *trip) rescue(p any) {
+	x := t.x
+	t.listener.edge.log.Error("BUG: panic while serving a request", "request_id", x.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	x.Fault = fault.New(fault.Internal, fmt.Errorf("panic: %v", p))
+	x.End = exchange.Aborted
+	x.KeepAlive = false
+	t.done()
+}

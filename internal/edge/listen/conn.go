@@ -1,0 +1,242 @@
+package listen
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"straum.dev/straum/internal/bufpool"
+	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/socket"
+)
+
+// conn is one client connection. Its fields belong to its owner (see the package's text), place to the lot's lock.
+type conn struct {
+	l       *listener
+	sock    *socket.Conn
+	session Session
+	info    exchange.Conn
+	client  netip.Addr // counted in l.clients under this key; invalid when it is not
+	born    int64      // when it was accepted
+	place   place
+	ticket  ticket // the poller's
+}
+
+// admit takes over an accepted connection that has its place in l.open.
+func (l *listener) admit(nc net.Conn, shard int) {
+	sock, err := socket.New(nc)
+	if err != nil {
+		nc.Close()
+		l.gone()
+		return
+	}
+	l.accepted.Add(1)
+	settings := l.settings.Load()
+	c := &conn{l: l, sock: sock, born: clock.Now(), info: exchange.Conn{
+		ID:       l.set.ids.Add(1),
+		Peer:     sock.Peer(),
+		Local:    sock.Local(),
+		Listener: settings.Name,
+		Shard:    shard,
+	}}
+	// A trusted proxy speaks for many clients; whom it speaks for now is only known behind its header.
+	proxied := settings.Proxy != nil && (sock.Unix() || settings.Proxy.Contains(c.info.Peer.Addr()))
+	if !proxied && !c.count(settings) {
+		c.refuse()
+		sock.Close()
+		l.gone()
+		return
+	}
+	l.set.lot.enter(c)
+	l.running.Add(1)
+	go c.begin(settings, proxied)
+}
+
+// count counts c for its client and says whether the client may have one more.
+func (c *conn) count(settings *Settings) bool {
+	if settings.MaxPerClient == 0 || !c.info.Peer.IsValid() {
+		return true
+	}
+	key := clientKey(c.info.Peer.Addr())
+	if !c.l.clients.take(key, settings.MaxPerClient) {
+		return false
+	}
+	c.client = key
+	return true
+}
+
+// refusal is the whole answer to a client that holds too many connections. It is sent without having read the request.
+var refusal = func() []byte {
+	const body = `{"type":"about:blank","title":"Too many connections","status":503,` +
+		`"detail":"Your address holds as many connections as this listener allows it. Close some or reuse them, then try again."}` + "\n"
+	return bytes.Join([][]byte{
+		[]byte("HTTP/1.1 503 Service Unavailable"),
+		[]byte("Content-Type: application/problem+json"),
+		[]byte("Content-Length: " + strconv.Itoa(len(body))),
+		[]byte("Retry-After: 5"),
+		[]byte("Connection: close"),
+		nil,
+		[]byte(body),
+	}, []byte("\r\n"))
+}()
+
+// refuse answers with the refusal as far as that needs no waiting.
+func (c *conn) refuse() {
+	c.l.refused.Add(1)
+	if c.l.troubles[troubleClient].beginsNow() {
+		c.l.log(slog.LevelWarn, "a client holds as many connections as one client may; further ones are refused with 503",
+			slog.String("client", c.info.Peer.Addr().String()), slog.Int("limit", c.l.settings.Load().MaxPerClient))
+	}
+	c.sock.Write(refusal, nil, 0)
+	// A request left unread would make the kernel send a reset, which may overtake the answer.
+	if c.sock.State() == socket.PeerTalks {
+		buf := bufpool.Get(bufpool.Small)
+		c.sock.Read(buf, 0)
+		bufpool.Put(buf)
+	}
+}
+
+// begin is the first goroutine of a connection.
+func (c *conn) begin(settings *Settings, proxied bool) {
+	var buf, initial []byte
+	if proxied {
+		var ok bool
+		buf = bufpool.Get(maxProxyHeader)
+		if initial, ok = c.readProxy(buf, settings); !ok {
+			bufpool.Put(buf)
+			c.end()
+			c.l.running.Add(-1)
+			return
+		}
+	}
+	c.session = (*c.l.handler.Load()).Open(c.sock, &c.info, &c.l.Gate, initial)
+	if buf != nil {
+		bufpool.Put(buf)
+	}
+	c.serve()
+}
+
+// readProxy reads the PROXY header into buf and adopts the addresses it tells. It returns what follows the header.
+func (c *conn) readProxy(buf []byte, settings *Settings) (rest []byte, ok bool) {
+	by := clock.Now() + int64(settings.ProxyTimeout)
+	have := 0
+	for {
+		n, err := c.sock.Read(buf[have:], by)
+		if err == io.EOF && have == 0 {
+			return nil, false // a proxy that only looks whether somebody listens
+		}
+		if err != nil {
+			c.proxyTrouble(err)
+			return nil, false
+		}
+		have += n
+		header, length, more, err := parseProxy(buf[:have])
+		if err != nil {
+			c.proxyTrouble(err)
+			return nil, false
+		}
+		if more {
+			continue // there is room, since no header is longer than the buffer
+		}
+		if header.Source.IsValid() {
+			c.info.Peer, c.info.Local = header.Source, header.Destination
+		}
+		if !c.count(settings) {
+			c.refuse()
+			return nil, false
+		}
+		if have > length {
+			rest = buf[length:have]
+		}
+		return rest, true
+	}
+}
+
+func (c *conn) proxyTrouble(err error) {
+	c.l.proxyErrors.Add(1)
+	if c.l.troubles[troubleProxy].beginsNow() {
+		c.l.log(slog.LevelWarn, "a trusted proxy did not send a valid PROXY header; its connection was closed",
+			slog.String("peer", c.sock.Peer().String()), slog.Any("error", err))
+	}
+}
+
+// serve runs the session until the connection is parked or over.
+func (c *conn) serve() {
+	l := c.l // c is not ours any more once it is parked
+	defer l.running.Add(-1)
+	for c.session.Serve() {
+		if l.Draining() {
+			if c.lastCall() {
+				c.session.Serve()
+			}
+			break
+		}
+		outcome := l.set.lot.park(c)
+		if outcome == taken {
+			return
+		}
+		if outcome == refused && !l.Draining() {
+			break
+		}
+	}
+	c.end()
+}
+
+// firstWords is how long a connection without a request is spared when others are closed, for draining or to make room: its
+// first one is probably on the way, and the client would not know that it may send it again.
+const firstWords = time.Second
+
+// fresh says that the connection has carried no request and may still be given time for one.
+func (c *conn) fresh() bool {
+	return c.info.Requests == 0 && clock.Now() < c.born+int64(firstWords)
+}
+
+// lastCall says whether there is something to read before the connection is closed for draining. It waits for the first words
+// of a fresh one.
+func (c *conn) lastCall() bool {
+	if c.fresh() {
+		c.awaitReadable(time.Duration(c.born + int64(firstWords) - clock.Now()))
+	}
+	state := c.sock.State()
+	return state == socket.PeerTalks || state == socket.PeerClosed
+}
+
+// awaitReadable waits on the caller's goroutine for the peer to say something or go.
+func (c *conn) awaitReadable(patience time.Duration) error {
+	c.sock.Net().SetReadDeadline(time.Now().Add(patience))
+	err := c.sock.Raw().Read(func(uintptr) bool { return c.sock.State() != socket.PeerSilent })
+	// The socket must not believe in a timer that is not there any more. One that has struck it knows how to deal with.
+	c.sock.Net().SetReadDeadline(time.Unix(1, 0))
+	return err
+}
+
+// end closes the connection. The caller owns it.
+func (c *conn) end() {
+	if c.session != nil {
+		c.session.Close()
+	} else {
+		c.sock.Close()
+	}
+	if c.client.IsValid() {
+		c.l.clients.give(c.client)
+	}
+	c.l.set.lot.leave(c)
+	c.l.gone()
+}
+
+// gone gives a connection's place back.
+func (l *listener) gone() {
+	l.open.Add(-1)
+	l.set.bell.ring()
+}
+
+func (l *listener) log(level slog.Level, message string, attributes ...slog.Attr) {
+	attributes = append(attributes, slog.String("listener", l.settings.Load().Name))
+	l.set.log.LogAttrs(context.Background(), level, message, attributes...)
+}

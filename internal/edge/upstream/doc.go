@@ -1,0 +1,13 @@
+// Package upstream sends a request to an endpoint and reads the answer: step 7, upstream, together with the choice of the endpoint
+// in step 6, which it leaves to the pure packages balance, breaker, retry and health.
+//
+// An Upstream lives as long as one of that name is configured. What it learnt survives every reload: the health and load of its
+// endpoints, their pooled connections, the breaker, the retry budget. What changes with the configuration or with DNS is a view,
+// which is immutable; an exchange keeps the one it began with.
+//
+// In reading order: settings.go (what can be set), set.go (all upstreams), upstream.go (one, and its views), endpoint.go and
+// pool.go (one address and its connections), call.go (one exchange on its way through steps 6 and 7), stats.go.
+//
+// It refuses to know routes and policies, to answer the client, and to keep a request body for more than the bytes already in a
+// read buffer.
+package upstream

@@ -1,0 +1,75 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"straum.dev/straum/internal/edge/balance"
+	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/health"
+	"straum.dev/straum/internal/edge/socket"
+)
+
+// endpoint is one address of an upstream and everything learnt about it. It outlives views: the next view that has the same address
+// goes on with it.
+type endpoint struct {
+	address string // host:port or unix:/path, without names
+	name    string // as configured, for people
+	network string
+	dialTo  string
+	load    *balance.Load
+	health  *health.Endpoint
+	pool    *pool
+	detail  atomic.Pointer[string] // what the last active check found
+
+	answered atomic.Uint64 // tries that got an answer
+	failed   atomic.Uint64
+}
+
+func newEndpoint(address, name string) *endpoint {
+	e := &endpoint{address: address, name: name, network: "tcp", dialTo: address, load: &balance.Load{}, pool: newPool(runtime.GOMAXPROCS(0))}
+	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
+		e.network, e.dialTo = "unix", path
+	}
+	return e
+}
+
+// dial opens a connection. The caller has admitted it to the pool.
+func (e *endpoint) dial(timeout time.Duration) (*socket.Conn, *fault.Fault) {
+	ctx := context.Background()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	nc, err := dialer.DialContext(ctx, e.network, e.dialTo)
+	if err != nil {
+		return nil, dialFault(err)
+	}
+	c, err := socket.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, fault.New(fault.Internal, err)
+	}
+	return c, nil
+}
+
+// dialer keeps TCP's own keep-alive probes on, so that an endpoint that vanished without a word is noticed.
+var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
+
+func dialFault(err error) *fault.Fault {
+	switch {
+	case health.Classify(err) == health.Own:
+		return fault.At(fault.NoDescriptors, fault.NotConnected, err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return fault.At(fault.ConnectTimeout, fault.NotConnected, err)
+	}
+	return fault.At(fault.ConnectFailed, fault.NotConnected, err)
+}

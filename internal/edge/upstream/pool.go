@@ -1,0 +1,312 @@
+package upstream
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/socket"
+)
+
+// suspectAfter is how long a connection may lie idle before it is looked at once more when it is taken: less than that, and a
+// peer's close could hardly have been seen in time anyway.
+const suspectAfter = int64(5 * time.Millisecond)
+
+// idleConn is a connection that waits for its next request.
+type idleConn struct {
+	conn  *socket.Conn
+	since int64
+}
+
+// pool keeps the connections of one endpoint: last in, first out, so that those not needed grow old and are closed. It is split
+// into shards that exchanges from different listening sockets do not share; one that finds its shard empty looks into the others.
+type pool struct {
+	shards  []shard
+	open    atomic.Int64 // connections that exist, idle or in use, and those being opened
+	waiting atomic.Int64
+	mu      sync.Mutex // guards waiters
+	waiters []chan *socket.Conn
+	lost    atomic.Uint32 // bit set of reasons for which connections went since the last was opened
+	closed  atomic.Bool
+	opened  [numReasons]atomic.Uint64
+	reused  atomic.Uint64
+}
+
+type shard struct {
+	mu   sync.Mutex
+	idle []idleConn
+	_    [64]byte // shards on lines of their own
+}
+
+// Reason is why a connection had to be opened: the reuse audit.
+type Reason uint8
+
+// The reasons. All but the first two name what became of an earlier connection.
+const (
+	Cold        Reason = iota // there was none
+	Busy                      // all were in use
+	IdleClosed                // the endpoint closed an idle one
+	IdleTimeout               // we closed an idle one because it was not needed for long
+	IdleFull                  // we closed one because enough were idle
+	Stale                     // the endpoint closed one just when it was used
+	Closes                    // the endpoint said Connection: close
+	NoLength                  // the answer ended with the connection
+	Broken                    // an error
+	Early                     // the endpoint answered before it had the request
+	NotRead                   // the answer was not read to its end, e.g. because the client left
+	Surplus                   // the endpoint sent more than its answer
+	Tunnelled                 // it became a tunnel
+	numReasons
+)
+
+var reasonWords = [numReasons]string{"cold", "busy", "idle_closed", "idle_timeout", "idle_full", "stale", "endpoint_closes",
+	"no_length", "error", "early_answer", "answer_not_read", "surplus_bytes", "tunnel"}
+
+func (r Reason) String() string { return reasonWords[r] }
+
+// reasonOf finds the reason that a try gave.
+func reasonOf(why string) Reason {
+	for r, word := range reasonWords {
+		if word == why {
+			return Reason(r)
+		}
+	}
+	return Broken
+}
+
+func newPool(shards int) *pool { return &pool{shards: make([]shard, max(shards, 1))} }
+
+// take returns an idle connection, or nil when there is none.
+func (p *pool) take(at int, now int64) *socket.Conn {
+	for i := range p.shards {
+		s := &p.shards[(at+i)%len(p.shards)]
+		for {
+			s.mu.Lock()
+			n := len(s.idle)
+			if n == 0 {
+				s.mu.Unlock()
+				break
+			}
+			c := s.idle[n-1]
+			s.idle[n-1] = idleConn{}
+			s.idle = s.idle[:n-1]
+			s.mu.Unlock()
+			if now-c.since < suspectAfter || c.conn.State() == socket.PeerSilent {
+				p.reused.Add(1)
+				return c.conn
+			}
+			p.discard(c.conn, IdleClosed)
+		}
+	}
+	return nil
+}
+
+// put keeps a connection for the next exchange, or hands it to one that waits. now is when it was last used.
+func (p *pool) put(at int, c *socket.Conn, keep int, now int64) {
+	if p.closed.Load() {
+		p.discard(c, IdleTimeout)
+		return
+	}
+	if p.waiting.Load() > 0 && p.hand(c) {
+		return
+	}
+	s := &p.shards[at%len(p.shards)]
+	s.mu.Lock()
+	full := len(s.idle) >= (keep+len(p.shards)-1)/len(p.shards)
+	if !full {
+		s.idle = append(s.idle, idleConn{c, now})
+	}
+	s.mu.Unlock()
+	switch {
+	case full:
+		p.discard(c, IdleFull)
+	case p.closed.Load():
+		p.drop()
+	case p.waiting.Load() > 0:
+		// One began to wait after the first look and may have missed this connection.
+		if c := p.take(at, now); c != nil && !p.hand(c) {
+			p.put(at, c, keep, now)
+		}
+	}
+}
+
+// hand gives a connection, or with nil the right to open one, to the exchange that waits longest.
+func (p *pool) hand(c *socket.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiters) == 0 {
+		return false
+	}
+	w := p.waiters[0]
+	p.waiters = append(p.waiters[:0], p.waiters[1:]...)
+	p.waiting.Add(-1)
+	w <- c
+	return true
+}
+
+// discard closes a connection for good.
+func (p *pool) discard(c *socket.Conn, why Reason) {
+	c.Close()
+	p.lose(why)
+}
+
+// lose notes that a connection that counted as open is no more. Whoever waits may open another.
+func (p *pool) lose(why Reason) {
+	p.lost.Or(1 << why)
+	if p.waiting.Load() > 0 && p.hand(nil) {
+		return // the waiter took over the place
+	}
+	p.open.Add(-1)
+}
+
+// admit reserves the right to open a connection, within the limit.
+func (p *pool) admit(limit int) bool {
+	if limit == 0 {
+		limit = MaxConnections
+	}
+	for {
+		n := p.open.Load()
+		if n >= int64(limit) {
+			return false
+		}
+		if p.open.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// reason is why a connection is being opened, to be asked once for each after admit.
+func (p *pool) reason() Reason {
+	for {
+		set := p.lost.Load()
+		if set == 0 {
+			break
+		}
+		for r := Cold; r < numReasons; r++ {
+			if set&(1<<r) != 0 {
+				if p.lost.CompareAndSwap(set, set&^(1<<r)) {
+					return r
+				}
+				break
+			}
+		}
+	}
+	if p.open.Load() <= 1 {
+		return Cold
+	}
+	return Busy
+}
+
+// wait waits for a connection that comes free, or for the right to open one (nil). An exchange that finds the queue full does not
+// wait.
+func (p *pool) wait(s *Pool, by int64, tick func(now int64) *fault.Fault) (*socket.Conn, *fault.Fault) {
+	w := make(chan *socket.Conn, 1)
+	p.mu.Lock()
+	if len(p.waiters) >= s.Queue {
+		p.mu.Unlock()
+		return nil, &fault.Fault{Kind: fault.Saturated, RetryAfter: 1}
+	}
+	p.waiters = append(p.waiters, w)
+	p.waiting.Add(1)
+	p.mu.Unlock()
+	timer := time.NewTimer(queueTick)
+	defer timer.Stop()
+	for {
+		select {
+		case c := <-w:
+			return c, nil
+		case <-timer.C:
+		}
+		now := clock.Now()
+		f := tick(now)
+		if f == nil && now >= by {
+			f = &fault.Fault{Kind: fault.QueueTimeout, RetryAfter: 1}
+		}
+		if f != nil {
+			return p.leave(w, f)
+		}
+		timer.Reset(queueTick)
+	}
+}
+
+// queueTick is how often one who waits looks whether it still makes sense.
+const queueTick = 50 * time.Millisecond
+
+// leave takes a waiter out of the queue. When something was handed to it meanwhile it goes on with that.
+func (p *pool) leave(w chan *socket.Conn, f *fault.Fault) (*socket.Conn, *fault.Fault) {
+	p.mu.Lock()
+	for i := range p.waiters {
+		if p.waiters[i] == w {
+			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			p.waiting.Add(-1)
+			p.mu.Unlock()
+			return nil, f
+		}
+	}
+	p.mu.Unlock()
+	return <-w, nil
+}
+
+// sweep closes connections that were idle for too long and those that the endpoint has closed. It is called about once a second.
+func (p *pool) sweep(now int64, timeout time.Duration) {
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		kept := s.idle[:0]
+		var old, gone []*socket.Conn
+		for _, c := range s.idle {
+			switch {
+			case timeout > 0 && now-c.since > int64(timeout):
+				old = append(old, c.conn)
+			case now-c.since > suspectAfter && c.conn.State() != socket.PeerSilent:
+				gone = append(gone, c.conn)
+			default:
+				kept = append(kept, c)
+			}
+		}
+		clear(s.idle[len(kept):])
+		s.idle = kept
+		s.mu.Unlock()
+		for _, c := range old {
+			p.discard(c, IdleTimeout)
+		}
+		for _, c := range gone {
+			p.discard(c, IdleClosed)
+		}
+	}
+}
+
+// close lets no connection be kept any more and closes the idle ones. Those in use are closed as they come back.
+func (p *pool) close() {
+	p.closed.Store(true)
+	p.drop()
+}
+
+// reopen undoes close, for an endpoint that comes back.
+func (p *pool) reopen() { p.closed.Store(false) }
+
+func (p *pool) drop() {
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		idle := s.idle
+		s.idle = nil
+		s.mu.Unlock()
+		for _, c := range idle {
+			p.discard(c.conn, IdleTimeout)
+		}
+	}
+}
+
+// idle counts the idle connections.
+func (p *pool) idle() (n int) {
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		n += len(s.idle)
+		s.mu.Unlock()
+	}
+	return n
+}

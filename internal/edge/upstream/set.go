@@ -1,0 +1,112 @@
+package upstream
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/resolve"
+)
+
+// Set is all upstreams, across snapshots.
+type Set struct {
+	log      *slog.Logger
+	resolver *resolve.Resolver
+
+	mu   sync.Mutex
+	live map[string]*Upstream
+	stop chan struct{}
+	done chan struct{}
+}
+
+// NewSet starts an empty set. Close ends it.
+func NewSet(log *slog.Logger, resolver *resolve.Resolver) *Set {
+	s := &Set{log: log, resolver: resolver, live: map[string]*Upstream{}, stop: make(chan struct{}), done: make(chan struct{})}
+	go s.runSweep()
+	return s
+}
+
+// runSweep looks after idle connections about once a second.
+func (s *Set) runSweep() {
+	defer close(s.done)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticker.C:
+		}
+		for _, u := range s.All() {
+			v := u.view.Load()
+			for _, e := range v.endpoints {
+				e.pool.sweep(clock.Now(), v.settings.Pool.IdleTimeout)
+			}
+		}
+	}
+}
+
+// Check says whether all settings could be applied.
+func (s *Set) Check(all []Settings) error {
+	for i := range all {
+		if err := all[i].valid(); err != nil {
+			return fmt.Errorf("upstream %s: %w", all[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// Prepare applies settings to the upstreams that have them and starts new ones, and returns all by name. Those that are no longer
+// wanted go on until Retire, because exchanges of the old snapshot still use them.
+func (s *Set) Prepare(all []Settings) (map[string]*Upstream, error) {
+	if err := s.Check(all); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]*Upstream, len(all))
+	for _, settings := range all {
+		u := s.live[settings.Name]
+		if u == nil {
+			u = newUpstream(settings.Name, s.log, s.resolver)
+			s.live[settings.Name] = u
+		}
+		if err := u.apply(settings); err != nil {
+			return nil, err
+		}
+		out[settings.Name] = u
+	}
+	return out, nil
+}
+
+// Retire ends the upstreams that are not among those to keep.
+func (s *Set) Retire(keep map[string]*Upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, u := range s.live {
+		if keep[name] == nil {
+			u.close()
+			delete(s.live, name)
+		}
+	}
+}
+
+// All returns the upstreams there are, in no order.
+func (s *Set) All() []*Upstream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*Upstream, 0, len(s.live))
+	for _, u := range s.live {
+		out = append(out, u)
+	}
+	return out
+}
+
+// Close ends all upstreams.
+func (s *Set) Close() {
+	close(s.stop)
+	<-s.done
+	s.Retire(nil)
+}

@@ -1,0 +1,432 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"runtime"
+	"time"
+
+	"straum.dev/straum/internal/bufpool"
+	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/socket"
+)
+
+const (
+	// continueWait is how long an endpoint is given to answer Expect: 100-continue before the client is told to go on
+	// (RFC 9110 §10.1.1).
+	continueWait = int64(time.Second)
+	maxInterims  = 32
+)
+
+// Patience says how long a try may take. Times are readings of clock.Now, 0 for no bound.
+type Patience struct {
+	HeadBy int64         // when the head of the answer has to be there
+	Idle   time.Duration // between two runs of bytes, in either direction
+	Until  int64         // when the whole answer has to be there
+}
+
+// Try is one request to an endpoint over one connection: step 7. It is used again and again for one exchange after the other;
+// the zero value is ready.
+//
+// Whether the rest of a request body is still on its way decides who runs: as long as it is, a goroutine of its own sends it while
+// the exchange's goroutine waits for the answer, which may come at any time. All else happens on the exchange's goroutine.
+type Try struct {
+	conn     *socket.Conn
+	x        *exchange.Exchange
+	codec    exchange.Codec
+	watch    Watch
+	patience Patience
+
+	in   []byte // borrowed; nil until there is an answer to read
+	r, w int
+	head head
+	body body
+	out  writer
+
+	interim  exchange.Response // head of a 1xx
+	awaiting bool              // for 100 (Continue)
+	inMark   int64
+	outMark  int64
+	keep     bool   // the connection can carry another request once the body has been read
+	why      string // why not
+
+	// The sending goroutine. It owns out and the request body from its start to its end.
+	sending bool
+	pending []byte // the run it begins with
+	done    chan struct{}
+	source  error // what the request body failed with
+	sink    error // what writing failed with
+}
+
+// Do sends the request and reads the head of the final answer into x.Response. After it returns nil the answer's body can be read;
+// after either the caller calls Finish. codec is the client's side, now the current time.
+func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, o *Outgoing, now int64, patience Patience, watch Watch) *fault.Fault {
+	x.Times.Sent = now
+	t.conn, t.x, t.codec, t.watch, t.patience = conn, x, codec, watch, patience
+	t.inMark, t.outMark = conn.In(), conn.Out()
+	t.keep, t.why, t.source, t.sink, t.pending = true, "", nil, nil, nil
+	t.out.conn, t.out.patience = conn, patience.Idle
+	t.awaiting = x.Request.Continue
+	t.out.out = appendRequest(t.out.buf[:0], x, o, t.awaiting)
+	whole, f := t.gather()
+	if f != nil {
+		return f
+	}
+	if f := t.send(whole); f != nil {
+		return f
+	}
+	return t.receive()
+}
+
+// gather puts as much of the request body behind the head as is there already and fits. whole says that nothing is left.
+func (t *Try) gather() (whole bool, f *fault.Fault) {
+	b := t.x.Request.Body
+	if b == nil || t.awaiting {
+		return true, nil
+	}
+	how := t.framing()
+	for b.Buffered() {
+		run, err := b.Next()
+		if err == io.EOF {
+			t.out.finish(how, &t.x.Request.Trailer)
+			return true, nil
+		}
+		if err != nil {
+			return false, t.bodyFault(err)
+		}
+		if !t.out.gather(run, how) {
+			t.pending = run
+			return false, nil
+		}
+	}
+	return false, nil
+}
+
+func (t *Try) framing() framed {
+	if t.x.Request.Length == exchange.Unknown {
+		return byChunks
+	}
+	return byLength
+}
+
+// bodyFault is the fault of a request body that failed.
+func (t *Try) bodyFault(err error) *fault.Fault {
+	var f *fault.Fault
+	if !errors.As(err, &f) {
+		f = fault.New(fault.Internal, err)
+	}
+	return f
+}
+
+// send writes what was gathered. When that is the whole request it also waits for the beginning of the answer, in one operation.
+func (t *Try) send(whole bool) *fault.Fault {
+	if !whole {
+		t.start()
+		return nil
+	}
+	now := t.x.Times.Sent
+	sent, buf, n, err := t.conn.SendReceive(t.out.out, bufpool.Medium, t.firstTick(now))
+	if sent < len(t.out.out) && err == nil {
+		err = t.conn.Write(t.out.out[sent:], nil, int64(t.patience.Idle))
+		t.out.out = t.out.out[:0]
+		if err != nil {
+			return t.failed(err)
+		}
+		return nil
+	}
+	t.out.out = t.out.out[:0]
+	if err != nil && err != socket.ErrTimeout {
+		return t.failed(err)
+	}
+	if err == nil {
+		t.in, t.r, t.w = buf, 0, n
+	}
+	return nil
+}
+
+// firstTick is when the first wait for the answer ends.
+func (t *Try) firstTick(now int64) int64 {
+	until := now + tick
+	if t.patience.HeadBy != 0 && t.patience.HeadBy < until {
+		until = t.patience.HeadBy
+	}
+	return until
+}
+
+// start lets a goroutine send the rest of the request.
+func (t *Try) start() {
+	if t.done == nil {
+		t.done = make(chan struct{}, 1)
+	}
+	t.sending = true
+	go t.runSend()
+}
+
+// runSend sends the rest of the request body. When the client fails it, the endpoint's connection is killed, which wakes whoever
+// waits for the answer.
+func (t *Try) runSend() {
+	how := t.framing()
+	if t.pending != nil {
+		t.sink = t.out.run(t.pending, how)
+		t.pending = nil
+	}
+	if t.sink == nil {
+		t.source, t.sink = t.out.copy(t.x.Request.Body, how, &t.x.Request.Trailer)
+	}
+	if t.source == nil && t.sink == nil {
+		t.sink = t.out.flush(nil)
+	}
+	if t.source != nil {
+		t.conn.Kill()
+	}
+	t.done <- struct{}{}
+}
+
+// joined says whether the sending goroutine has ended, without waiting long.
+func (t *Try) joined() bool {
+	for range 3 {
+		if !t.sending {
+			return true
+		}
+		select {
+		case <-t.done:
+			t.sending = false
+		default:
+			runtime.Gosched() // it may have written its last byte and not returned yet
+		}
+	}
+	return !t.sending
+}
+
+// receive reads heads until the final one.
+func (t *Try) receive() *fault.Fault {
+	for interims := 0; ; {
+		if t.w > t.r {
+			t.interim.Header.Reset()
+			n, minor, err := parseResponse(t.in[t.r:t.w], t.x.Request.Method, &t.head, &t.interim)
+			switch {
+			case err == nil && t.interim.Status < 200 && t.interim.Status != 101:
+				if interims++; interims > maxInterims {
+					return t.invalid(errInterim)
+				}
+				t.r += n
+				if f := t.passInterim(); f != nil {
+					return f
+				}
+				continue
+			case err == nil:
+				t.r += n
+				return t.settle(minor)
+			case err != errMore:
+				return t.invalid(err)
+			}
+		}
+		if f := t.more(); f != nil {
+			return f
+		}
+	}
+}
+
+// more reads more of the answer's head.
+func (t *Try) more() *fault.Fault {
+	now := clock.Now()
+	by := t.patience.HeadBy
+	if t.awaiting {
+		by = t.x.Times.Sent + continueWait
+	}
+	var err error
+	if t.in == nil {
+		t.in, t.w, err = await(t.conn, nil, bufpool.Medium, now, by, t.watch)
+		t.r = 0
+	} else {
+		t.room()
+		var n int
+		_, n, err = await(t.conn, t.in[t.w:], 0, now, by, t.watch)
+		t.w += n
+	}
+	if err == socket.ErrTimeout && t.awaiting {
+		return t.goOn()
+	}
+	if err != nil {
+		return t.failed(err)
+	}
+	return nil
+}
+
+// room makes room behind what was read of the head.
+func (t *Try) room() {
+	if t.w < len(t.in) {
+		return
+	}
+	size := bufpool.Medium
+	if t.w-t.r >= bufpool.Medium/2 {
+		size = 2 * upstreamHead
+	}
+	bigger := bufpool.Get(size)
+	t.w = copy(bigger, t.in[t.r:t.w])
+	t.r = 0
+	bufpool.Put(t.in)
+	t.in = bigger
+}
+
+// goOn tells the client to send its body.
+func (t *Try) goOn() *fault.Fault {
+	t.awaiting, t.x.Request.Continue = false, false
+	if f := t.codec.Interim(t.x, 100, nil); f != nil {
+		return f
+	}
+	t.start()
+	return nil
+}
+
+// passInterim deals with a 1xx answer: 100 is ours to act on, the others go to the client.
+func (t *Try) passInterim() *fault.Fault {
+	status := t.interim.Status
+	if status == 100 {
+		if t.awaiting {
+			return t.goOn()
+		}
+		return nil
+	}
+	return t.codec.Interim(t.x, status, &t.interim.Header)
+}
+
+// settle makes the response of the final head that was read.
+func (t *Try) settle(minor uint8) *fault.Fault {
+	x := t.x
+	if t.interim.Status == 101 && x.Request.Upgrade == "" {
+		return t.invalid(errSwitch)
+	}
+	x.Times.FirstByte = clock.Now()
+	x.Response, t.interim = t.interim, x.Response
+	x.Response.Body, x.Response.Own = nil, false
+	x.Upstream.Status = x.Response.Status
+	if x.Response.Status == 426 && t.head.upgrade != "" {
+		x.Response.Header.Append(exchange.Upgrade, "Upgrade", t.head.upgrade) // RFC 9110 §15.5.22
+	}
+	if !t.joined() {
+		x.Request.Streaming = true
+		t.refuse("early_answer")
+	}
+	switch {
+	case t.head.close, minor == 0 && !t.head.keepAlive:
+		t.refuse("endpoint_closes")
+	case t.awaiting:
+		t.refuse("body_not_wanted") // the endpoint may or may not expect a body now
+	}
+	end, length := endsByCount, x.Response.Length
+	switch {
+	case x.Response.Status == 101:
+		x.Request.Upgrade = t.head.upgrade
+		t.refuse("tunnel")
+		return nil
+	case !hasBody(x.Request.Method, x.Response.Status):
+		end, length = endsNow, 0
+	case t.head.chunked:
+		end = endsByChunk
+	case length < 0:
+		end = endsByClose
+		t.refuse("no_length")
+	}
+	b := &t.body
+	b.begin(t.conn, client, end, length, t.in, t.r, t.w)
+	b.patience, b.until, b.watch, b.trailer = t.patience.Idle, t.patience.Until, t.watch, &x.Response.Trailer
+	if end != endsNow {
+		x.Response.Body = b
+	}
+	return nil
+}
+
+// refuse notes the first reason why the connection cannot be used again.
+func (t *Try) refuse(why string) {
+	if t.keep {
+		t.keep, t.why = false, why
+	}
+}
+
+func (t *Try) invalid(err error) *fault.Fault {
+	t.refuse("invalid_answer")
+	return fault.At(fault.UpstreamInvalid, fault.Answered, err)
+}
+
+// failed turns an error of the connection, met before the head of the answer was complete, into a fault.
+func (t *Try) failed(err error) *fault.Fault {
+	t.refuse("error")
+	var f *fault.Fault
+	if errors.As(err, &f) {
+		return f
+	}
+	if !t.joined() {
+		t.stopSending()
+	}
+	if t.source != nil {
+		return t.bodyFault(t.source)
+	}
+	phase := fault.MaybeProcessed
+	switch {
+	case t.w > 0:
+		phase = fault.Answered
+	case t.conn.Unacknowledged() >= t.conn.Out()-t.outMark:
+		// Not one byte of the request got as far as the endpoint's kernel: it had closed the connection before.
+		phase = fault.NotSent
+	}
+	if err == socket.ErrTimeout {
+		return fault.At(fault.UpstreamTimeout, max(phase, fault.MaybeProcessed), errors.New("no answer within the time allowed"))
+	}
+	return fault.At(fault.UpstreamReset, phase, err)
+}
+
+// stopSending ends the sending goroutine and waits for it.
+func (t *Try) stopSending() {
+	t.conn.Kill()
+	t.codec.StopBody()
+	<-t.done
+	t.sending = false
+	t.x.Request.Streaming = true // the client's side was interrupted in its body
+}
+
+// Early returns what the endpoint sent behind a 101 answer.
+func (t *Try) Early() []byte { return t.in[t.r:t.w] }
+
+// Account adds the bytes moved since the last Account to the exchange. While the request body is still being sent, those sent are
+// left to a later Account.
+func (t *Try) Account() {
+	in := t.conn.In()
+	t.x.Bytes.UpstreamIn += in - t.inMark
+	t.inMark = in
+	if t.joined() {
+		out := t.conn.Out()
+		t.x.Bytes.UpstreamOut += out - t.outMark
+		t.outMark = out
+	}
+}
+
+// Finish ends the try, whether its answer was read or not, and gives back what it borrowed; views of the answer are invalid from
+// then on. It returns whether the connection can carry another request, and if not, why. The connection stays the caller's.
+func (t *Try) Finish() (keep bool, why string) {
+	if !t.joined() {
+		t.refuse("early_answer")
+		t.stopSending()
+	}
+	switch {
+	case !t.keep:
+	case t.sink != nil:
+		t.refuse("error")
+	case t.body.conn == nil || t.body.end != endsNow || t.body.err != nil:
+		t.refuse("answer_not_read")
+	case t.body.r < t.body.w:
+		t.refuse("surplus_bytes")
+	}
+	keep, why = t.keep, t.why
+	t.body.release()
+	t.out.release()
+	if t.in != nil {
+		bufpool.Put(t.in)
+	}
+	t.in, t.r, t.w = nil, 0, 0
+	t.interim.Header.Reset()
+	t.conn, t.x, t.codec, t.watch = nil, nil, nil, nil
+	return keep, why
+}

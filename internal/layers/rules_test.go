@@ -1,0 +1,81 @@
+package layers
+
+// The rows, from the ground up. A package stands in exactly one; it may import packages of lower rows. In a pattern,
+// "*" is one folder and "**" is the folder before it and all that lies below.
+var rows = []row{
+	{"0", "leaves", []string{"internal/clock", "internal/bufpool", "internal/document", "internal/edge/fault", "internal/edge/socket", "internal/config"}},
+	{"1", "the traveller", []string{"internal/edge/exchange"}},
+	{"2", "contracts and decisions", []string{
+		"internal/edge/policy", "internal/edge/wire/*", "internal/edge/route", "internal/edge/cache", "internal/edge/balance",
+		"internal/edge/breaker", "internal/edge/retry", "internal/observe/*",
+	}},
+	{"3", "policies and what touches the network", []string{
+		"internal/edge/policy/*", "internal/edge/listen", "internal/edge/resolve", "internal/edge/health",
+		"internal/edge/upstream",
+	}},
+	{"4", "the flow", []string{"internal/edge/chain", "internal/edge"}},
+	{"5", "the compiler", []string{"internal/control/compile"}},
+	{"6", "control", []string{
+		"internal/control/revision", "internal/control/admin", "internal/control/client", "internal/control/ui",
+	}},
+	{"7", "the program", []string{"cmd/straum"}},
+	// Guests of the data plane: they stand beside the rows, on the leaves.
+	{"aside", "the machine, load and capacity", []string{"internal/box/**", "internal/load/**", "internal/capacity/**"}},
+	// Not part of the program.
+	{"outside", "tools, measurements and black-box tests", []string{"bench/**", "scripts/**", "test/**"}},
+}
+
+// sideways lists who may import a neighbour of the same row, and why.
+var sideways = []rule{
+	{"internal/config", "internal/document", "config gives meaning to what document has parsed"},
+	{"internal/edge/socket", "internal/bufpool", "a socket lends itself a buffer while bytes are under way"},
+	{"internal/edge/socket", "internal/clock", "a socket's deadlines are on the data path's clock"},
+	{"internal/edge/upstream", "internal/edge/health", "an upstream owns its endpoints, and their health with them"},
+	{"internal/edge/upstream", "internal/edge/resolve", "an upstream's endpoints may be names"},
+	{"internal/control/admin", "internal/control/revision", "the admin API is how revisions are shown and applied"},
+}
+
+// bans are stricter than the rows.
+var bans = []rule{
+	{"internal/edge/**", "internal/config", "the data path knows snapshots only; internal/control/compile turns config into them"},
+	{"internal/observe/**", "internal/config", "observers get their settings as arguments; only the control plane reads config"},
+	{"internal/edge/**", "internal/observe/**", "steps stamp facts on the exchange; who reports them is joined in cmd/straum"},
+	{"internal/edge", "internal/edge/chain", "the flow runs any compiled chain; it must not know the list of policies"},
+	{"internal/edge", "internal/edge/policy/*", "the flow knows the contract of a policy, never one of them"},
+	{"internal/edge/policy/*", "internal/edge/policy/*", "policies never touch each other; what two need is a leaf or part of the contract"},
+	{"internal/control/compile", "internal/observe/**", "a snapshot holds no observers; they are joined in cmd/straum"},
+	{"internal/control/**", "internal/edge/wire/*", "control reads numbers of the data plane and takes no part in an exchange"},
+	{"internal/control/client", "internal/edge/**", "the client knows the admin API by its JSON alone, as any other client would"},
+	{"internal/control/client", "internal/config", "the client sends the file as it is; the program that runs checks it"},
+}
+
+// asideReason and outsideReason say why those two stand alone.
+const (
+	asideReason   = "box, load and capacity live beside the data plane, never inside it; only cmd/straum joins them (load sharing a codec with edge would hide the codec's bugs)"
+	outsideReason = "tools, measurements and black-box tests use the program as everybody does, from outside"
+)
+
+// forbidden are packages from elsewhere that may not be used in a part of the tree. The path covers those below it.
+var forbidden = []rule{
+	{"internal/**", "text/template", "its Execute reaches reflect's MethodByName, which keeps every exported method: 13 MB of binary"},
+	{"cmd/**", "text/template", "its Execute reaches reflect's MethodByName, which keeps every exported method: 13 MB of binary"},
+	{"internal/**", "html/template", "it stands on text/template: 13 MB of binary"},
+	{"cmd/**", "html/template", "it stands on text/template: 13 MB of binary"},
+	{"internal/edge/**", "net/http", "the HTTP/1.1 path is our own code; net/http costs three times the processor time"},
+	{"internal/**", "flag", "libraries read no flags; cmd/straum does and hands them down"},
+	{"internal/edge/**", "encoding/json", "it allocates on every call; the data path writes and reads its bytes itself"},
+}
+
+// forbiddenAllowed are the exceptions to forbidden, each with its reason.
+var forbiddenAllowed = []rule{}
+
+// pure packages decide: they take numbers, a time and a random number, and return a decision.
+var pure = []string{
+	"internal/edge/route", "internal/edge/balance", "internal/edge/breaker", "internal/edge/retry", "internal/capacity/**",
+}
+
+// impureImports are what a pure package has no use for. The path covers those below it.
+var impureImports = []string{"net/http", "os", "log", "math/rand", "crypto/rand", "syscall", "golang.org/x/sys"}
+
+// stepPackages must say in their doc which step of the request they serve.
+var stepPackages = []string{"internal/edge/**", "internal/observe/*"}

@@ -1,0 +1,2 @@
+// Package report is part of bench.
+package report

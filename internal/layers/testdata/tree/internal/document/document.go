@@ -1,0 +1,2 @@
+// Package document is a leaf.
+package document

@@ -1,0 +1,2 @@
+// Package plan is part of load.
+package plan
