@@ -8,11 +8,11 @@ package bufpool
 import "sync"
 
 // The sizes lent, in bytes. Small holds the head of nearly every message together with a small body; Large is what bodies are
-// carried in.
+// carried in: 64 KiB of content, which programs like to write at once, and the head before it.
 const (
 	Small  = 4 << 10
 	Medium = 16 << 10
-	Large  = 64 << 10
+	Large  = 68 << 10
 )
 
 type (

@@ -105,6 +105,7 @@ func (k *checker) upstream(u *Upstream) {
 	if h := u.Health; h != nil {
 		k.health(h)
 	}
+	k.statuses(u.Retry.Node, "statuses", u.Retry.Statuses, 400, "others are no failures")
 	k.orderly(u.Ejection.Node, "base", u.Ejection.Base, "max", u.Ejection.Max)
 	if b := u.Breaker; b != nil {
 		k.orderly(b.Node, "cooldown", b.Cooldown, "max_cooldown", b.MaxCooldown)
@@ -120,6 +121,7 @@ func (k *checker) upstream(u *Upstream) {
 
 func (k *checker) health(h *Health) {
 	k.orderly(h.Node, "timeout", h.Timeout, "every", h.Every)
+	k.statuses(h.Node, "status", h.Status, 200, "an interim answer is no answer")
 	if h.Path == "" {
 		if !h.TCP {
 			k.blame(h.Node.At("tcp"), "found false; allowed: tcp: true, or path in its stead")
@@ -132,6 +134,15 @@ func (k *checker) health(h *Health) {
 	}
 	if h.Host != "" && !isAuthority(h.Host) {
 		k.blame(h.Node.At("host"), "found %q; allowed: a host, with or without a port", h.Host)
+	}
+}
+
+// statuses blames ranges that begin below least, for the reason given.
+func (k *checker) statuses(at document.Node, key string, ranges []StatusRange, least int, reason string) {
+	for i, r := range ranges {
+		if r.From < least {
+			k.blame(at.At(key, i), "found %s; allowed: statuses from %d to 599, as %s", r, least, reason)
+		}
 	}
 }
 

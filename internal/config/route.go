@@ -21,7 +21,7 @@ type Route struct {
 
 // Match is which requests a route is for.
 type Match struct {
-	Host    []string          `yaml:"host,one" length:"1..256" doc:"Hosts, without a port: a name, or *.name for one label in front. Any when left out."`
+	Host    []string          `yaml:"host,one" length:"1..256" doc:"Hosts, without a port: a name, or *.name for one label or more in front. Any when left out."`
 	Path    []string          `yaml:"path,one" length:"1..256" pattern:"^/[!-~]*$" form:"a path that starts with /, in printable ASCII without spaces" doc:"Paths: exact, with {name} for one segment, or ending in /* for all below. Any when left out."`
 	Methods []string          `yaml:"methods,one" length:"1..32" pattern:"^[A-Z][A-Z0-9_-]{0,31}$" form:"methods in capitals, at most 32 letters" doc:"Methods, in capitals; GET is for HEAD too. Any when left out."`
 	Headers map[string]string `yaml:"headers" length:"0..32" doc:"Header fields with the values they must have."`

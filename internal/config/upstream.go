@@ -13,7 +13,7 @@ type Upstream struct {
 	Breaker   *Breaker          `yaml:"breaker" doc:"Refusing requests at once while the upstream as a whole fails. Off when left out."`
 	Pool      Pool              `yaml:"pool" doc:"Connections to the endpoints."`
 	Timeouts  Timeouts          `yaml:"timeouts" doc:"How long an endpoint may take."`
-	Retry     Retry             `yaml:"retry" doc:"Trying again, at another endpoint first, where that is safe."`
+	Retry     Retry             `yaml:"retry" doc:"Trying again, at another endpoint first, where that is safe. A request whose body has begun is tried again only while all that was read of the body is still in the read buffer, at most 64 KiB."`
 	Host      string            `yaml:"host" default:"keep" length:"1..255" doc:"The Host header sent: keep (the client's), endpoint (the endpoint's address), or any name."`
 	Resolve   Resolve           `yaml:"resolve" doc:"Looking up endpoints that are given by name."`
 
@@ -54,14 +54,13 @@ type Sticky struct {
 type Health struct {
 	Path    string            `yaml:"path" pattern:"^/[!-~]*$" form:"a path that starts with /, in printable ASCII without spaces" length:"1..1024" doc:"Probe by GET of this path."`
 	TCP     bool              `yaml:"tcp" doc:"Probe by connecting alone: true."`
-	Every   document.Duration `yaml:"every" default:"5s" range:"100ms..1h" doc:"Time between the probes of an endpoint."`
+	Every   document.Duration `yaml:"every" default:"5s" range:"100ms..1h" doc:"Time between the probes of an endpoint, give or take a tenth by chance so that probes spread."`
 	Timeout document.Duration `yaml:"timeout" default:"2s" range:"10ms..5m" doc:"How long a probe may take; at most every."`
 	Rise    int               `yaml:"rise" default:"2" range:"1..100" doc:"Probes in a row that must succeed before a sick endpoint is used again."`
 	Fall    int               `yaml:"fall" default:"3" range:"1..100" doc:"Probes in a row that must fail before an endpoint is sick."`
-	Status  []StatusRange     `yaml:"status,one" default:"200-299" length:"1..32" doc:"Statuses of a healthy answer. With path only."`
+	Status  []StatusRange     `yaml:"status,one" default:"200-299" length:"1..32" doc:"Statuses of a healthy answer, from 200 to 599. With path only."`
 	Body    string            `yaml:"body" length:"0..1024" doc:"Text that the first 64 KiB of a healthy answer hold. With path only; empty is any."`
 	Host    string            `yaml:"host" length:"0..255" doc:"The Host header of the probe. The endpoint's address when left out."`
-	Jitter  document.Percent  `yaml:"jitter" default:"10%" range:"0%..100%" doc:"How much of every is left to chance, so that probes spread."`
 	_       struct{}          `oneof:"path,tcp"`
 
 	Node document.Node `yaml:",self"`
@@ -89,7 +88,7 @@ type Breaker struct {
 	MaxActive         int               `yaml:"max_active" default:"0" range:"0..1000000" doc:"Requests under way at a time; more are refused. 0 is no limit."`
 	Cooldown          document.Duration `yaml:"cooldown" default:"10s" range:"100ms..1h" doc:"How long it stays open the first time; longer each time in a row."`
 	MaxCooldown       document.Duration `yaml:"max_cooldown" default:"2m" range:"100ms..24h" doc:"How long it stays open at most."`
-	Probes            int               `yaml:"probes" default:"1" range:"1..100" doc:"Requests let through at a time to find out whether the upstream is back."`
+	Probes            int               `yaml:"probes" default:"1" range:"1..16" doc:"Requests let through at a time to find out whether the upstream is back."`
 	Errors            []StatusRange     `yaml:"errors,one" default:"500,502,503,504" length:"0..32" doc:"Statuses that count as failures, besides no answer at all."`
 
 	Node document.Node `yaml:",self"`
@@ -122,8 +121,7 @@ type Retry struct {
 	Attempts     int              `yaml:"attempts" default:"2" range:"0..10" doc:"Tries after the first; 0 is off."`
 	Budget       document.Percent `yaml:"budget" default:"20%" range:"0%..100%" doc:"Retries at most, as a share of the requests of the last seconds, so that retries cannot pile up on a failing upstream."`
 	MinPerSecond int              `yaml:"min_per_second" default:"3" range:"0..1000" doc:"Retries a second that the budget always leaves."`
-	Statuses     []StatusRange    `yaml:"statuses,one" length:"0..32" doc:"Statuses of a response worth another try, for requests that may be repeated. None when left out."`
-	Body         document.Size    `yaml:"body" default:"64KiB" range:"0..16MiB" doc:"Bytes of a request body kept to send it again; requests with more are not tried again once the body has begun."`
+	Statuses     []StatusRange    `yaml:"statuses,one" length:"0..32" doc:"Statuses of a response worth another try, for requests that may be repeated; from 400 to 599. None when left out."`
 
 	Node document.Node `yaml:",self"`
 }

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"strconv"
+	"unicode/utf8"
 	"unsafe"
 
 	"straum.dev/straum/internal/clock"
@@ -15,6 +16,7 @@ func (t *trip) answer(f *fault.Fault) {
 	x := t.x
 	x.DropResponse()
 	if f.Kind.Status == 0 {
+		x.End = exchange.ClientGone
 		return // nobody is left to be answered
 	}
 	b := append(t.text[:0], `{"title":"`...)
@@ -24,9 +26,9 @@ func (t *trip) answer(f *fault.Fault) {
 	b = append(b, `,"code":"`...)
 	b = append(b, f.Kind.Word...)
 	b = append(b, `","detail":`...)
-	b = strconv.AppendQuoteToASCII(b, f.Told())
+	b = appendQuoted(b, f.Told())
 	b = append(b, `,"request_id":`...)
-	b = strconv.AppendQuoteToASCII(b, x.ID)
+	b = appendQuoted(b, x.ID)
 	b = append(b, "}\n"...)
 	t.text = b
 	x.Respond(f.Kind.Status, "application/problem+json", b)
@@ -40,6 +42,23 @@ func (t *trip) answer(f *fault.Fault) {
 	}
 }
 
+// appendQuoted appends s as a JSON string (RFC 8259 §7). What is no UTF-8 becomes U+FFFD.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ':
+			b = append(b, `\u00`...)
+			b = append(b, "0123456789abcdef"[r>>4], "0123456789abcdef"[r&15])
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return append(b, '"')
+}
+
 // serverTiming adds the Server-Timing field where the route asks for it: durations in milliseconds.
 func (t *trip) serverTiming() {
 	x := t.x
@@ -47,13 +66,13 @@ func (t *trip) serverTiming() {
 		return
 	}
 	total, upstream := x.Shares(clock.Now())
-	b := make([]byte, 0, 64)
-	b = append(b, "gateway;dur="...)
+	b := append(t.timing[:0], "gateway;dur="...)
 	b = strconv.AppendFloat(b, float64(total-upstream)/1e6, 'f', 3, 64)
 	if upstream > 0 {
 		b = append(b, ", upstream;dur="...)
 		b = strconv.AppendFloat(b, float64(upstream)/1e6, 'f', 3, 64)
 	}
+	t.timing = b
 	x.Response.Header.Append(exchange.ServerTiming, "Server-Timing", view(b))
 }
 

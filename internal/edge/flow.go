@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -62,7 +63,7 @@ func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
 		if f == nil {
 			f = t.call.Send() //                              7 upstream
 		}
-		if !t.call.Again(f) {
+		if t.call == nil || !t.call.Again(f) {
 			ok = t.step(f) && t.upstreamResponse() //         8 upstream response policies
 			break
 		}
@@ -70,8 +71,9 @@ func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
 	if x.Fault != nil {
 		t.answer(x.Fault)
 	}
-	t.response()                    //                      9 response policies
-	if f := c.Encode(x); f != nil { //                       10 encode
+	t.response() //                                         9 response policies
+	t.stage = sending
+	if f := c.Encode(x); f != nil { //                      10 encode
 		t.answerInstead(f)
 	}
 	t.tunnel()
@@ -87,6 +89,9 @@ type trip struct {
 	chain    *policy.Chain
 	target   *Route         // nil until step 3 found one
 	call     *upstream.Call // nil until step 6
+	stage    stage
+	// believed says that the peer's word counts for where the request came from.
+	believed bool
 
 	query   route.Query
 	match   route.Match
@@ -94,8 +99,18 @@ type trip struct {
 	path    []byte // scratch for the canonical path
 	rewrite []byte // scratch for the rewritten path
 	lines   []byte // scratch for the forwarding fields
-	text    []byte // scratch for answers and fields of our own
+	text    []byte // scratch for answers of our own
+	timing  []byte // scratch for the Server-Timing field
 }
+
+// stage says what can still be done for an exchange when something of ours panics.
+type stage uint8
+
+const (
+	deciding  stage = iota // nothing was sent yet
+	sending                // part of the response may be with the client
+	observing              // all is over but the telling
+)
 
 var trips = sync.Pool{New: func() any { return new(trip) }}
 
@@ -104,6 +119,7 @@ func (l *Listener) begin(c exchange.Codec, x *exchange.Exchange) *trip {
 	t.listener, t.codec, t.x = l, c, x
 	t.snapshot = l.edge.snapshot.Load()
 	t.chain = t.snapshot.Default
+	t.stage, t.believed = deciding, false
 	return t
 }
 
@@ -118,6 +134,7 @@ func (t *trip) step(f *fault.Fault) bool {
 // route finds the client's address and the route (step 3).
 func (t *trip) route() *fault.Fault {
 	x := t.x
+	t.believed = t.listener.believes(x.Conn.Peer.Addr())
 	x.Client = t.client()
 	if x.Request.Path == "*" {
 		x.Respond(204, "", nil) // OPTIONS * asks about the gateway itself (RFC 9110 §9.3.7)
@@ -169,6 +186,9 @@ func (t *trip) policies() bool {
 // balance begins the call when it is the first try and chooses the endpoint (step 6).
 func (t *trip) balance() *fault.Fault {
 	if t.call == nil {
+		if t.target.Upstream == nil {
+			return fault.New(fault.Internal, errors.New("no policy of the route answered, and it has no upstream"))
+		}
 		t.x.Times.Forward = clock.Now()
 		t.forward = upstream.Forward{Path: t.x.Request.Path, Host: t.target.Host, Timeouts: t.target.Timeouts}
 		if t.target.Rewrite != nil {
@@ -184,7 +204,9 @@ func (t *trip) balance() *fault.Fault {
 
 // upstreamResponse runs step 8.
 func (t *trip) upstreamResponse() bool {
-	t.call.Stick()
+	if t.x.Fault != nil {
+		return false // the client left while it was decided whether to try again
+	}
 	t.chain.UpstreamResponse(t.x)
 	return t.x.Fault == nil
 }
@@ -193,6 +215,9 @@ func (t *trip) upstreamResponse() bool {
 func (t *trip) response() {
 	if !t.x.Answered() {
 		return // there is nobody to answer
+	}
+	if t.call != nil && !t.x.Response.Own {
+		t.call.Stick()
 	}
 	t.chain.Response(t.x)
 	t.serverTiming()
@@ -220,13 +245,19 @@ func (t *trip) tunnel() {
 // done gives the call's resources back and lets the observers read the exchange (step 11).
 func (t *trip) done() {
 	x := t.x
+	t.stage = observing
 	if t.call != nil {
 		t.call.Account()
 	}
+	t.codec.Account(x)
 	x.Times.Done = clock.Now()
 	for _, o := range t.listener.edge.observers {
 		o.Observe(x)
 	}
+	t.finish()
+}
+
+func (t *trip) finish() {
 	if t.call != nil {
 		t.call.Finish()
 		t.call = nil
@@ -238,15 +269,44 @@ func (t *trip) end() {
 	if p := recover(); p != nil {
 		t.rescue(p)
 	}
-	t.codec, t.x, t.target, t.call = nil, nil, nil, nil
+	t.codec, t.x, t.target, t.call, t.snapshot, t.chain = nil, nil, nil, nil, nil, nil
+	t.forward = upstream.Forward{}
 	trips.Put(t)
 }
 
+// rescue ends an exchange after a panic, as far as it had not come by itself. The policies of step 9 are left out: one of them may
+// be the culprit.
 func (t *trip) rescue(p any) {
-	x := t.x
-	t.listener.edge.log.Error("BUG: panic while serving a request", "request_id", x.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	x.Fault = fault.New(fault.Internal, fmt.Errorf("panic: %v", p))
-	x.End = exchange.Aborted
-	x.KeepAlive = false
-	t.done()
+	stage := t.stage
+	t.report(p)
+	t.x.Fault = fault.New(fault.Internal, fmt.Errorf("panic: %v", p))
+	t.x.KeepAlive = false
+	switch stage {
+	case deciding:
+		t.guard(func() {
+			t.answer(t.x.Fault)
+			t.codec.Encode(t.x) // the body lies in memory, so there is no other answer to make
+		})
+	case sending:
+		t.x.End = exchange.Aborted
+	}
+	if stage < observing {
+		t.guard(t.done)
+	}
+	t.guard(t.finish)
+	t.x.KeepAlive = false
+}
+
+// guard keeps a panic from going on.
+func (t *trip) guard(do func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.report(p)
+		}
+	}()
+	do()
+}
+
+func (t *trip) report(p any) {
+	t.listener.edge.log.Error("BUG: panic while serving a request", "request_id", t.x.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }

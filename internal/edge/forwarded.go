@@ -16,11 +16,20 @@ func (l *Listener) trusts(a netip.Addr) bool {
 	return l.trusted != nil && a.IsValid() && l.trusted.Contains(a)
 }
 
+// believes says whether the forwarding fields of a peer count. A peer on a unix socket has no address; it is a program of this box
+// that was given the right to connect, so on a listener that trusts anyone it is trusted.
+func (l *Listener) believes(peer netip.Addr) bool {
+	if !peer.IsValid() {
+		return l.trusted != nil
+	}
+	return l.trusts(peer)
+}
+
 // client finds who asks: the peer, or if the peer is trusted the nearest address in X-Forwarded-For that is not, walking from the
 // right. What is not an address ends the walk, since everything left of it may be made up.
 func (t *trip) client() netip.Addr {
 	peer := t.x.Conn.Peer.Addr()
-	if !t.believed() {
+	if !t.believed {
 		return peer
 	}
 	client, hops := peer, 0
@@ -29,14 +38,13 @@ func (t *trip) client() netip.Addr {
 		if fields[i].Known != exchange.XForwardedFor {
 			continue
 		}
-		for list := fields[i].Value; list != ""; {
+		for list, more := fields[i].Value, true; more; {
 			last := list
-			if comma := strings.LastIndexByte(list, ','); comma >= 0 {
+			comma := strings.LastIndexByte(list, ',')
+			if more = comma >= 0; more {
 				list, last = list[:comma], list[comma+1:]
-			} else {
-				list = ""
 			}
-			a, ok := parseHop(strings.TrimSpace(last))
+			a, ok := parseHop(strings.Trim(last, " \t"))
 			if hops++; !ok || hops > maxHops {
 				return client
 			}
@@ -49,22 +57,39 @@ func (t *trip) client() netip.Addr {
 	return client
 }
 
-// parseHop reads one element of X-Forwarded-For: an address, or an address with a port.
+// parseHop reads one element of X-Forwarded-For: an address, or an address with a port, an IPv6 one then in brackets. A zone is
+// dropped, since it means something to another box only.
 func parseHop(s string) (netip.Addr, bool) {
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		ap, err := netip.ParseAddrPort(s)
-		if err != nil {
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		end := strings.IndexByte(inner, ']')
+		if end < 0 || inner[end+1:] != "" && !isPort(inner[end+1:]) || strings.IndexByte(inner[:end], ':') < 0 {
 			return netip.Addr{}, false
 		}
-		a = ap.Addr()
+		s = inner[:end]
+	} else if colon := strings.IndexByte(s, ':'); colon >= 0 && strings.IndexByte(s[colon+1:], ':') < 0 {
+		if !isPort(s[colon:]) {
+			return netip.Addr{}, false
+		}
+		s = s[:colon] // one colon: IPv4 and a port
 	}
-	return a.Unmap().WithZone(""), true
+	if percent := strings.IndexByte(s, '%'); percent >= 0 {
+		if strings.IndexByte(s[:percent], ':') < 0 {
+			return netip.Addr{}, false // only IPv6 has zones
+		}
+		s = s[:percent]
+	}
+	a, err := netip.ParseAddr(s)
+	return a.Unmap(), err == nil
 }
 
-// believed says whether the peer's forwarding fields count. A peer on a unix socket is a program of this box that was given the
-// right to connect; it counts only when any peer does.
-func (t *trip) believed() bool { return t.listener.trusts(t.x.Conn.Peer.Addr()) }
+// isPort says whether s is a colon and a port.
+func isPort(s string) bool {
+	if len(s) < 2 || len(s) > 6 || s[0] != ':' {
+		return false
+	}
+	_, err := strconv.ParseUint(s[1:], 10, 16)
+	return err == nil
+}
 
 // appendForwarded writes the fields that tell an endpoint who asked and how. What a client sent under these names is dropped, unless
 // it came from a trusted peer, whose list is continued.
@@ -72,7 +97,7 @@ func (t *trip) appendForwarded(b []byte) []byte {
 	x := t.x
 	h := &x.Request.Header
 	peer := x.Conn.Peer.Addr()
-	believed := t.believed()
+	believed := t.believed
 
 	b = append(b, "X-Forwarded-For: "...)
 	if believed {
@@ -92,8 +117,10 @@ func (t *trip) appendForwarded(b []byte) []byte {
 	} else {
 		b = strconv.AppendUint(b, uint64(x.Conn.Local.Port()), 10)
 	}
-	b = append(b, "\r\nX-Real-IP: "...)
-	b = appendAddr(b, x.Client)
+	if x.Client.IsValid() {
+		b = append(b, "\r\nX-Real-IP: "...)
+		b = x.Client.AppendTo(b)
+	}
 
 	b = append(b, "\r\nForwarded: "...)
 	if believed {

@@ -12,8 +12,10 @@ type Codec interface {
 	Decode(x *Exchange) *fault.Fault
 	// Encode writes x.Response to the client (step 10), body included, and settles x.KeepAlive and x.End. It returns a fault when
 	// nothing was sent because the body failed before its first byte, so that another response can take its place. A response that
-	// broke off later leaves its fault in x. Without a response it only does the accounts.
+	// broke off later leaves its fault in x. Without a response it does nothing.
 	Encode(x *Exchange) *fault.Fault
+	// Account stamps the bytes that went over the client's connection, when nothing moves on it any more (step 11).
+	Account(x *Exchange)
 	// Interim writes an interim response (1xx) to the client. Protocols or clients that know none ignore it.
 	Interim(x *Exchange, status int, header *Fields) *fault.Fault
 	// Gone says whether the client has left, without waiting. It does not read.

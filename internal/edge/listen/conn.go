@@ -3,10 +3,12 @@ package listen
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -91,7 +93,7 @@ func (c *conn) refuse() {
 	c.l.refused.Add(1)
 	if c.l.troubles[troubleClient].beginsNow() {
 		c.l.log(slog.LevelWarn, "a client holds as many connections as one client may; further ones are refused with 503",
-			slog.String("client", c.info.Peer.Addr().String()), slog.Int("limit", c.l.settings.Load().MaxPerClient))
+			slog.String("network", network(c.info.Peer.Addr())), slog.Int("limit", c.l.settings.Load().MaxPerClient))
 	}
 	c.sock.Write(refusal, nil, 0)
 	// A request left unread would make the kernel send a reset, which may overtake the answer.
@@ -100,6 +102,19 @@ func (c *conn) refuse() {
 		c.sock.Read(buf, 0)
 		bufpool.Put(buf)
 	}
+}
+
+// network is as much of a client's address as a log may hold without being personal data: /24 or /48.
+func network(a netip.Addr) string {
+	bits := 24
+	if a.Is6() {
+		bits = 48
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return "unknown"
+	}
+	return p.String()
 }
 
 // begin is the first goroutine of a connection.
@@ -170,10 +185,10 @@ func (c *conn) proxyTrouble(err error) {
 func (c *conn) serve() {
 	l := c.l // c is not ours any more once it is parked
 	defer l.running.Add(-1)
-	for c.session.Serve() {
+	for c.serveSession() {
 		if l.Draining() {
 			if c.lastCall() {
-				c.session.Serve()
+				c.serveSession()
 			}
 			break
 		}
@@ -186,6 +201,18 @@ func (c *conn) serve() {
 		}
 	}
 	c.end()
+}
+
+// serveSession lets the session serve. A panic in it is a mistake of ours: it costs this connection and nothing else.
+func (c *conn) serveSession() (idle bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			idle = false
+			c.l.log(slog.LevelError, "BUG: panic while serving a connection", slog.String("panic", fmt.Sprint(p)),
+				slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	return c.session.Serve()
 }
 
 // firstWords is how long a connection without a request is spared when others are closed, for draining or to make room: its

@@ -92,8 +92,9 @@ var works = sync.Pool{New: func() any {
 	return w
 }}
 
-// wake makes the connection ready for an operation.
-func (c *Conn) wake() {
+// Wake makes the connection ready for use after Rest. Every operation does so by itself; it is for one who is about to let two
+// goroutines use the connection.
+func (c *Conn) Wake() {
 	if c.work == nil {
 		c.work = works.Get().(*work)
 		c.work.conn = c
@@ -163,7 +164,7 @@ func (c *Conn) WriteWaited() int64 {
 // Read reads at least one byte into p, waiting until the time by (a reading of clock.Now; 0 waits for ever). It returns io.EOF
 // when the peer has closed its side, ErrTimeout when nothing came in time, ErrInterrupted after InterruptRead.
 func (c *Conn) Read(p []byte, by int64) (int, error) {
-	c.wake()
+	c.Wake()
 	c.reading.buf = p
 	err := c.await(c.reading.onRead, by)
 	c.reading.buf = nil
@@ -180,7 +181,7 @@ func (c *Conn) ReadLent(size int, by int64) (buf []byte, n int, err error) {
 
 // TryLent is ReadLent that does not wait: it returns ErrTimeout when there is nothing to read now.
 func (c *Conn) TryLent(size int) (buf []byte, n int, err error) {
-	c.wake()
+	c.Wake()
 	if c.readArmed == struck {
 		if err := c.armRead(0); err != nil {
 			return nil, 0, err
@@ -214,7 +215,7 @@ const (
 // ReadEach returns nil after Stop, ErrTimeout at the time by at the latest (it may have been busy until shortly before), and
 // otherwise what Read returns.
 func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) error {
-	c.wake()
+	c.Wake()
 	r := &c.reading
 	if err := c.armRead(by); err != nil {
 		return err
@@ -265,12 +266,14 @@ func (w *work) eachReady(fd uintptr) bool {
 // of out was written; when that is not all of it and there is no error, nothing was read and the caller goes on with Write. buf,
 // n and by are as for ReadLent.
 func (c *Conn) SendReceive(out []byte, size int, by int64) (sent int, buf []byte, n int, err error) {
-	c.wake()
+	c.Wake()
 	r := &c.reading
 	r.out, r.sent, r.size = out, 0, size
 	err = c.await(r.onLend, by)
 	sent, r.out = r.sent, nil
-	c.out += int64(sent)
+	if sent > 0 { // one who only reads leaves the writer's count alone
+		c.out += int64(sent)
+	}
 	if err == nil && r.errno == 0 && sent < len(out) {
 		return sent, nil, 0, nil
 	}
@@ -385,7 +388,7 @@ var longAgo = time.Unix(1, 0)
 // once. It goes on as long as the peer takes at least some bytes within every span of patience nanoseconds and returns
 // ErrTimeout when it does not. The time spent waiting is added to WriteWaited.
 func (c *Conn) Write(first, second []byte, patience int64) error {
-	c.wake()
+	c.Wake()
 	w := &c.writing
 	w.first, w.second, w.patient = first, second, false
 	var from, progress int64 // when the first wait and the current span began
@@ -465,7 +468,7 @@ const (
 
 // State asks for the state of the peer with one system call that does not wait.
 func (c *Conn) State() PeerState {
-	c.wake()
+	c.Wake()
 	if err := c.rc.Control(c.onPeek); err != nil {
 		return PeerGone
 	}

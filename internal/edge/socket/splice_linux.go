@@ -82,7 +82,7 @@ func Splice(dst, src *Conn, want, by, patience int64) (moved int64, read, write 
 
 // spliceIn moves from the socket into the pipe, which is empty. With try it returns 0 when there is nothing to move.
 func (c *Conn) spliceIn(p *pipe, size int, try bool, by int64) (int, error) {
-	c.wake()
+	c.Wake()
 	r := &c.reading
 	err := c.await(func(fd uintptr) bool {
 		r.n, r.errno = sysSplice(int(fd), p.w, size)
@@ -98,7 +98,7 @@ func (c *Conn) spliceIn(p *pipe, size int, try bool, by int64) (int, error) {
 
 // spliceOut empties the pipe into the socket.
 func (c *Conn) spliceOut(p *pipe, patience int64) error {
-	c.wake()
+	c.Wake()
 	w := &c.writing
 	progress := clock.Now()
 	for p.held > 0 {

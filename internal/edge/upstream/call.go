@@ -2,7 +2,7 @@ package upstream
 
 import (
 	"math/rand/v2"
-	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +23,7 @@ import (
 type Forward struct {
 	Path      string // canonical, rewritten if the route says so
 	Forwarded []byte // complete lines of the fields that say who asked
-	Host      Host   // of the route; HostKept leaves it to the upstream
+	Host      Host   // of the route; HostUnset leaves it to the upstream
 	Timeouts  *Timeouts
 }
 
@@ -61,10 +61,10 @@ type callState struct {
 	trying   bool  // try.Do was called and try.Finish was not
 	loaded   bool  // the endpoint's load counts this try
 	fresh    bool  // the next try must not use a pooled connection
-	replayed bool
-	touched  bool // the request body was handed to a try
+	replayed bool  // a stale connection was made up for
+	touched  bool  // the request body was handed to a try
+	answered bool  // the head of an answer came and was learnt from
 	nested   bool
-	refused  bool // by the breaker
 	gone     bool // the client
 }
 
@@ -154,22 +154,21 @@ func (c *Call) Balance() *fault.Fault {
 	c.began = now
 	permit, verdict := c.up.breaker.Load().Allow(now, idempotent(c.x.Request.Method))
 	if !verdict.Allowed() {
-		c.refused = true
 		kind := fault.BreakerOpen
 		if verdict.Refusal == breaker.RefusedFull {
 			kind = fault.Saturated
 		}
 		return &fault.Fault{Kind: kind, RetryAfter: int(verdict.RetryAfterSeconds())}
 	}
-	c.permit = permit
 	if !c.fresh || c.endpoint == nil {
 		index, ok := c.view.balancer.Pick(c.key, rand.Uint64(), now, c.tried)
 		if !ok {
-			c.permit.Done(now, breaker.Excluded, 0)
+			permit.Done(now, breaker.Excluded, 0)
 			return &fault.Fault{Kind: fault.NoEndpoint, RetryAfter: 1}
 		}
 		c.index, c.endpoint = index, c.view.endpoints[index]
 	}
+	c.permit = permit
 	c.tried.Add(c.index)
 	c.x.Upstream.Endpoint = c.endpoint.address
 	return nil
@@ -188,15 +187,15 @@ func (c *Call) Send() *fault.Fault {
 	c.loaded = true
 	conn, f := c.connect()
 	if f != nil {
-		return f
+		return c.overdue(f)
 	}
 	c.conn = conn
 	c.outgoing.Path = c.forward.Path
 	c.outgoing.Host = c.host()
 	c.outgoing.Forwarded = c.forward.Forwarded
-	if x.Upstream.Tries > 1 {
+	if n := c.attempts(); n > 1 {
 		c.lines = append(append(c.lines[:0], c.forward.Forwarded...), attemptField+": "...)
-		c.lines = append(strconv.AppendInt(c.lines, int64(x.Upstream.Tries), 10), "\r\n"...)
+		c.lines = append(strconv.AppendInt(c.lines, int64(n), 10), "\r\n"...)
 		c.outgoing.Forwarded = c.lines
 	}
 	c.trying = true
@@ -205,22 +204,29 @@ func (c *Call) Send() *fault.Fault {
 	if !x.Upstream.Reused {
 		now = clock.Now() // connecting took its time
 	}
-	f = c.try.Do(conn, x, c.codec, &c.outgoing, now, c.patience(now), c)
-	if f != nil && f.Kind == fault.UpstreamTimeout && c.deadline != 0 && clock.Now() >= c.deadline {
-		f = fault.At(fault.ExchangeTimeout, f.Phase, f.Cause)
-	}
-	return f
+	return c.overdue(c.try.Do(conn, x, c.codec, &c.outgoing, now, c.patience(), c))
 }
 
-func (c *Call) patience(now int64) http1.Patience {
-	p := http1.Patience{Idle: c.timeouts.Idle, Until: c.deadline}
-	if c.timeouts.FirstByte > 0 {
-		p.HeadBy = now + int64(c.timeouts.FirstByte)
+// attempts is how many tries were begun, without the one that met a stale connection: that one was not the endpoint's.
+func (c *Call) attempts() int {
+	if c.replayed {
+		return c.x.Upstream.Tries - 1
 	}
-	for _, by := range [...]int64{c.tryBy, c.deadline} {
-		if by != 0 && (p.HeadBy == 0 || by < p.HeadBy) {
-			p.HeadBy = by
-		}
+	return c.x.Upstream.Tries
+}
+
+// overdue names the deadline that a try met: where the whole exchange is out of time, another try would be too.
+func (c *Call) overdue(f *fault.Fault) *fault.Fault {
+	if f == nil || f.Kind != fault.UpstreamTimeout && f.Kind != fault.ConnectTimeout || c.deadline == 0 || clock.Now() < c.deadline {
+		return f
+	}
+	return fault.At(fault.ExchangeTimeout, f.Phase, f.Cause)
+}
+
+func (c *Call) patience() http1.Patience {
+	p := http1.Patience{FirstByte: c.timeouts.FirstByte, HeadBy: c.tryBy, Idle: c.timeouts.Idle, Until: c.deadline, Expect: int(c.endpoint.size.Load())}
+	if c.deadline != 0 && (p.HeadBy == 0 || c.deadline < p.HeadBy) {
+		p.HeadBy = c.deadline
 	}
 	return p
 }
@@ -231,19 +237,16 @@ func (c *Call) connect() (*socket.Conn, *fault.Fault) {
 	s := &c.view.settings.Pool
 	if !c.fresh {
 		if conn := p.take(at, c.began); conn != nil {
-			x.Upstream.Reused, x.Upstream.Opened = true, ""
-			return conn, nil
+			return c.reuse(conn), nil
 		}
 	}
-	if !p.admit(s.Connections) {
-		conn, f := p.wait(s, c.sooner(c.began+int64(s.QueueTimeout)), c.Tick)
+	if !p.admit() {
+		conn, f := p.wait(s.Queue, c.sooner(c.began+int64(s.QueueTimeout)), c.Tick)
 		if f != nil {
 			return nil, f
 		}
 		if conn != nil {
-			x.Upstream.Reused, x.Upstream.Opened = true, ""
-			p.reused.Add(1)
-			return conn, nil
+			return c.reuse(conn), nil
 		}
 	}
 	why := p.reason()
@@ -255,6 +258,12 @@ func (c *Call) connect() (*socket.Conn, *fault.Fault) {
 		return nil, f
 	}
 	return conn, nil
+}
+
+func (c *Call) reuse(conn *socket.Conn) *socket.Conn {
+	c.endpoint.pool.reused.Add(1)
+	c.x.Upstream.Reused, c.x.Upstream.Opened = true, ""
+	return conn
 }
 
 // sooner is by, or the deadline of the try or of the exchange if that comes first.
@@ -278,20 +287,14 @@ func (c *Call) remaining(d time.Duration) time.Duration {
 
 func (c *Call) host() string {
 	h := c.forward.Host
-	if h.Mode == HostKept {
+	if h.Mode == HostUnset {
 		h = c.view.settings.Host
 	}
 	switch h.Mode {
 	case HostFixed:
 		return h.Value
 	case HostEndpoint:
-		if c.endpoint.network == "unix" {
-			return "localhost"
-		}
-		if host, port, err := net.SplitHostPort(c.endpoint.name); err == nil && port == "80" {
-			return host
-		}
-		return c.endpoint.name
+		return c.view.hosts[c.index]
 	}
 	if host, ok := c.x.Request.Header.Get(exchange.Host); ok {
 		return host
@@ -309,35 +312,33 @@ func (c *Call) Tick(now int64) *fault.Fault {
 }
 
 // Again takes the outcome of a try, tells it to those that learn from it, and says whether there is to be another. f is nil when an
-// answer came. When there is another try, whatever the last one left is gone and time for backing off has passed.
+// answer came. When there is another try, whatever the last one left is gone and time for backing off has passed. When the client
+// left meanwhile, the exchange has that fault.
 func (c *Call) Again(f *fault.Fault) bool {
 	if !c.loaded { // no endpoint was asked
 		return false
 	}
-	now := c.x.Times.FirstByte
-	if f != nil {
-		now = clock.Now()
+	if f == nil {
+		now := c.x.Times.FirstByte
+		c.learn(now, nil)
+		if !c.retriesStatus() {
+			return false
+		}
+		return c.decide(now, nil)
 	}
-	if f != nil && c.stale(f) {
-		c.permit.Done(now, breaker.Excluded, 0)
+	now := clock.Now()
+	if c.stale(f) {
+		c.permit.Report(now, breaker.Excluded, 0)
 		c.release(Stale)
-		c.replayed, c.fresh = true, true
-		return true
+		c.replayed, c.fresh = true, c.rewind()
+		if !c.fresh {
+			c.x.Upstream.Why = retry.NoBody.String()
+		}
+		return c.fresh
 	}
 	c.learn(now, f)
-	rules := &c.view.settings.Retry
-	if f == nil && !c.retriesStatus(rules) {
-		return false
-	}
-	d := rules.Decide(c.attempt(now, f), c.up.budget, now, rand.Uint64())
-	c.x.Upstream.Why = d.Reason.String()
-	if !d.Retry() || !c.rewind() {
-		return false
-	}
-	c.release(Broken)
-	c.x.DropResponse()
-	c.fresh = false
-	return c.backOff(d.Wait)
+	c.release(Broken) // before rewind, since a goroutine may still be sending the request body
+	return c.decide(now, f)
 }
 
 // stale says whether the try met a connection that the endpoint had closed while it was idle: such a request was not processed, or
@@ -346,29 +347,45 @@ func (c *Call) stale(f *fault.Fault) bool {
 	if !c.x.Upstream.Reused || c.replayed || f.Kind != fault.UpstreamReset || f.Phase > fault.MaybeProcessed {
 		return false
 	}
-	if f.Phase == fault.MaybeProcessed && !idempotent(c.x.Request.Method) {
-		return false
-	}
-	return c.rewind()
+	return f.Phase < fault.MaybeProcessed || idempotent(c.x.Request.Method)
 }
 
-// rewind gets the request body back to its beginning.
+// decide says whether there is another try and prepares for it. The budget comes last, so that it pays for no try that cannot be made.
+func (c *Call) decide(now int64, f *fault.Fault) bool {
+	d := c.view.settings.Retry.Decide(c.attempt(now, f), nil, now, rand.Uint64())
+	switch {
+	case !d.Retry():
+	case !c.rewind():
+		d.Reason = retry.NoBody
+	case !c.up.budget.Take(now):
+		d.Reason = retry.NoBudget
+	default:
+		c.x.Upstream.Why = ""
+		c.release(Broken)
+		c.x.DropResponse()
+		c.fresh, c.answered = false, false
+		return c.backOff(d.Wait)
+	}
+	c.x.Upstream.Why = d.Reason.String()
+	return false
+}
+
+// rewind gets the request body back to its beginning. It must not be asked while a goroutine sends the body: after an answer that
+// came too early for that, there is no going back.
 func (c *Call) rewind() bool {
 	b := c.x.Request.Body
 	if b == nil || !c.touched || c.x.Request.Continue {
 		return true
 	}
+	if c.x.Request.Streaming {
+		return false
+	}
 	r, ok := b.(exchange.Rewinder)
 	return ok && r.Rewind()
 }
 
-func (c *Call) retriesStatus(rules *retry.Rules) bool {
-	for _, s := range rules.Statuses {
-		if s == c.x.Response.Status {
-			return true
-		}
-	}
-	return false
+func (c *Call) retriesStatus() bool {
+	return slices.Contains(c.view.settings.Retry.Statuses, c.x.Response.Status)
 }
 
 func (c *Call) attempt(now int64, f *fault.Fault) retry.Attempt {
@@ -377,11 +394,10 @@ func (c *Call) attempt(now int64, f *fault.Fault) retry.Attempt {
 		Status:         c.x.Response.Status,
 		Idempotent:     idempotent(c.x.Request.Method),
 		BodyReplayable: true, // rewind has the last word
-		Attempts:       c.x.Upstream.Tries,
+		Attempts:       c.attempts(),
 		Elsewhere:      len(c.view.endpoints) > 1,
 		Nested:         c.nested,
 		Cancelled:      c.gone || f != nil && f.Kind.Side == fault.Client,
-		BreakerOpen:    c.refused,
 		Deadline:       c.deadline,
 	}
 	if f == nil {
@@ -411,7 +427,9 @@ func (c *Call) learn(now int64, f *fault.Fault) {
 	forBreaker, forHealth, detail := breaker.Success, health.Success, ""
 	switch {
 	case f == nil:
+		c.answered = true
 		c.endpoint.answered.Add(1)
+		c.endpoint.expect(c.x.Response.Length)
 		c.endpoint.load.Observe(now, latency)
 		if c.view.errors[status] {
 			forBreaker = breaker.Failure
@@ -434,21 +452,33 @@ func (c *Call) backOff(wait int64) bool {
 	if wait <= 0 {
 		return true
 	}
-	timer := time.NewTimer(time.Duration(wait))
+	timer := time.NewTimer(0)
 	defer timer.Stop()
-	<-timer.C
-	return c.Tick(clock.Now()) == nil
+	for until := clock.Now() + wait; ; {
+		<-timer.C
+		now := clock.Now()
+		if f := c.Tick(now); f != nil {
+			c.x.Fail(f)
+			return false
+		}
+		if now >= until {
+			return true
+		}
+		timer.Reset(time.Duration(min(until-now, backOffTick)))
+	}
 }
+
+// backOffTick is how often one who backs off looks whether the client is still there, in nanoseconds.
+const backOffTick = int64(250 * time.Millisecond)
 
 // release ends a try. The connection goes back to the pool if it can carry another request; otherwise why says what became of it,
 // unless the try knows better.
 func (c *Call) release(why Reason) {
 	if c.trying {
 		c.trying = false
-		c.try.Account()
 		keep, word := c.try.Finish()
 		if keep {
-			c.endpoint.pool.put(c.x.Conn.Shard, c.conn, c.view.settings.Pool.Idle, max(c.x.Times.Done, c.x.Times.FirstByte))
+			c.endpoint.pool.put(c.x.Conn.Shard, c.conn, max(c.x.Times.Done, c.x.Times.FirstByte))
 		} else {
 			if why != Stale {
 				why = reasonOf(word)
@@ -505,10 +535,9 @@ func (c *Call) Account() {
 
 // Finish ends the call. What the response's fields and body referred to is invalid from then on.
 func (c *Call) Finish() {
-	now := c.x.Times.Done
-	if c.trying && c.x.End == exchange.UpstreamBroke {
+	if f := c.x.Fault; c.answered && f != nil && f.Kind.Side == fault.Upstream { // after the head of its answer
 		c.endpoint.failed.Add(1)
-		c.up.changed(c.endpoint, c.endpoint.health.Attempt(now, c.began, health.Failure), "broke off its answer")
+		c.up.changed(c.endpoint, c.endpoint.health.Attempt(c.x.Times.Done, c.began, health.Failure), "broke off its answer")
 	}
 	c.release(NotRead)
 	c.callState = callState{}

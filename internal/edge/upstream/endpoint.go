@@ -21,7 +21,6 @@ import (
 // goes on with it.
 type endpoint struct {
 	address string // host:port or unix:/path, without names
-	name    string // as configured, for people
 	network string
 	dialTo  string
 	load    *balance.Load
@@ -29,16 +28,24 @@ type endpoint struct {
 	pool    *pool
 	detail  atomic.Pointer[string] // what the last active check found
 
+	size     atomic.Int64  // of the last answer, roughly: how much to expect of the next
 	answered atomic.Uint64 // tries that got an answer
 	failed   atomic.Uint64
 }
 
-func newEndpoint(address, name string) *endpoint {
-	e := &endpoint{address: address, name: name, network: "tcp", dialTo: address, load: &balance.Load{}, pool: newPool(runtime.GOMAXPROCS(0))}
+func newEndpoint(address string) *endpoint {
+	e := &endpoint{address: address, network: "tcp", dialTo: address, load: &balance.Load{}, pool: newPool(runtime.GOMAXPROCS(0))}
 	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
 		e.network, e.dialTo = "unix", path
 	}
 	return e
+}
+
+// expect notes the size of an answer, when it differs in kind from the last one.
+func (e *endpoint) expect(length int64) {
+	if last := e.size.Load(); length > 2*last || length < last/2 {
+		e.size.Store(max(length, 0))
+	}
 }
 
 // dial opens a connection. The caller has admitted it to the pool.

@@ -10,9 +10,10 @@ import (
 	"straum.dev/straum/internal/edge/socket"
 )
 
-// suspectAfter is how long a connection may lie idle before it is looked at once more when it is taken: less than that, and a
-// peer's close could hardly have been seen in time anyway.
-const suspectAfter = int64(5 * time.Millisecond)
+// suspectAfter is how long a connection may lie idle before it is looked at once more when it is taken. A look tells a peer's close,
+// and bytes that nobody asked for and that would pass for the next answer. Within less than this the look would cost more than
+// such bytes are likely to have come.
+const suspectAfter = int64(100 * time.Microsecond)
 
 // idleConn is a connection that waits for its next request.
 type idleConn struct {
@@ -22,11 +23,16 @@ type idleConn struct {
 
 // pool keeps the connections of one endpoint: last in, first out, so that those not needed grow old and are closed. It is split
 // into shards that exchanges from different listening sockets do not share; one that finds its shard empty looks into the others.
+//
+// Whoever frees something (an idle connection, or the place of one that is gone) first lets it be seen and then looks for waiters;
+// whoever waits first lets itself be seen and then looks for what is free. So neither can miss the other.
 type pool struct {
 	shards  []shard
+	limit   atomic.Int64 // on open
+	keep    atomic.Int64 // on the idle ones of one shard
 	open    atomic.Int64 // connections that exist, idle or in use, and those being opened
-	waiting atomic.Int64
-	mu      sync.Mutex // guards waiters
+	waiting atomic.Int64 // length of waiters
+	mu      sync.Mutex   // guards waiters
 	waiters []chan *socket.Conn
 	lost    atomic.Uint32 // bit set of reasons for which connections went since the last was opened
 	closed  atomic.Bool
@@ -78,6 +84,17 @@ func reasonOf(why string) Reason {
 
 func newPool(shards int) *pool { return &pool{shards: make([]shard, max(shards, 1))} }
 
+// set puts the limits in force. When there are more connections than may be, those that come back are closed.
+func (p *pool) set(s Pool) {
+	limit := s.Connections
+	if limit == 0 {
+		limit = MaxConnections
+	}
+	p.limit.Store(int64(limit))
+	p.keep.Store(int64((s.Idle + len(p.shards) - 1) / len(p.shards)))
+	p.offer()
+}
+
 // take returns an idle connection, or nil when there is none.
 func (p *pool) take(at int, now int64) *socket.Conn {
 	for i := range p.shards {
@@ -94,7 +111,6 @@ func (p *pool) take(at int, now int64) *socket.Conn {
 			s.idle = s.idle[:n-1]
 			s.mu.Unlock()
 			if now-c.since < suspectAfter || c.conn.State() == socket.PeerSilent {
-				p.reused.Add(1)
 				return c.conn
 			}
 			p.discard(c.conn, IdleClosed)
@@ -104,17 +120,20 @@ func (p *pool) take(at int, now int64) *socket.Conn {
 }
 
 // put keeps a connection for the next exchange, or hands it to one that waits. now is when it was last used.
-func (p *pool) put(at int, c *socket.Conn, keep int, now int64) {
-	if p.closed.Load() {
+func (p *pool) put(at int, c *socket.Conn, now int64) {
+	switch {
+	case p.closed.Load():
 		p.discard(c, IdleTimeout)
 		return
-	}
-	if p.waiting.Load() > 0 && p.hand(c) {
+	case p.open.Load() > p.limit.Load():
+		p.discard(c, IdleFull)
+		return
+	case p.waiting.Load() > 0 && p.hand(c):
 		return
 	}
 	s := &p.shards[at%len(p.shards)]
 	s.mu.Lock()
-	full := len(s.idle) >= (keep+len(p.shards)-1)/len(p.shards)
+	full := int64(len(s.idle)) >= p.keep.Load()
 	if !full {
 		s.idle = append(s.idle, idleConn{c, now})
 	}
@@ -125,9 +144,22 @@ func (p *pool) put(at int, c *socket.Conn, keep int, now int64) {
 	case p.closed.Load():
 		p.drop()
 	case p.waiting.Load() > 0:
-		// One began to wait after the first look and may have missed this connection.
-		if c := p.take(at, now); c != nil && !p.hand(c) {
-			p.put(at, c, keep, now)
+		p.offer()
+	}
+}
+
+// offer gives what is free to those who wait.
+func (p *pool) offer() {
+	for p.waiting.Load() > 0 {
+		c := p.take(0, clock.Now())
+		switch {
+		case c == nil && !p.admit():
+			return
+		case p.hand(c):
+		case c == nil:
+			p.open.Add(-1)
+		default:
+			p.put(0, c, clock.Now())
 		}
 	}
 }
@@ -155,20 +187,18 @@ func (p *pool) discard(c *socket.Conn, why Reason) {
 // lose notes that a connection that counted as open is no more. Whoever waits may open another.
 func (p *pool) lose(why Reason) {
 	p.lost.Or(1 << why)
-	if p.waiting.Load() > 0 && p.hand(nil) {
+	if p.waiting.Load() > 0 && p.open.Load() <= p.limit.Load() && p.hand(nil) {
 		return // the waiter took over the place
 	}
 	p.open.Add(-1)
+	p.offer()
 }
 
 // admit reserves the right to open a connection, within the limit.
-func (p *pool) admit(limit int) bool {
-	if limit == 0 {
-		limit = MaxConnections
-	}
+func (p *pool) admit() bool {
 	for {
 		n := p.open.Load()
-		if n >= int64(limit) {
+		if n >= p.limit.Load() {
 			return false
 		}
 		if p.open.CompareAndSwap(n, n+1) {
@@ -199,19 +229,21 @@ func (p *pool) reason() Reason {
 	return Busy
 }
 
-// wait waits for a connection that comes free, or for the right to open one (nil). An exchange that finds the queue full does not
-// wait.
-func (p *pool) wait(s *Pool, by int64, tick func(now int64) *fault.Fault) (*socket.Conn, *fault.Fault) {
+// wait waits in a queue of so many for a connection that comes free, or for the right to open one (nil). An exchange that finds the
+// queue full does not wait.
+func (p *pool) wait(queue int, by int64, tick func(now int64) *fault.Fault) (*socket.Conn, *fault.Fault) {
 	w := make(chan *socket.Conn, 1)
 	p.mu.Lock()
-	if len(p.waiters) >= s.Queue {
+	if len(p.waiters) >= queue {
 		p.mu.Unlock()
 		return nil, &fault.Fault{Kind: fault.Saturated, RetryAfter: 1}
 	}
 	p.waiters = append(p.waiters, w)
 	p.waiting.Add(1)
 	p.mu.Unlock()
-	timer := time.NewTimer(queueTick)
+	p.offer() // something may have come free just before
+	now := clock.Now()
+	timer := time.NewTimer(pause(now, by))
 	defer timer.Stop()
 	for {
 		select {
@@ -219,7 +251,7 @@ func (p *pool) wait(s *Pool, by int64, tick func(now int64) *fault.Fault) (*sock
 			return c, nil
 		case <-timer.C:
 		}
-		now := clock.Now()
+		now = clock.Now()
 		f := tick(now)
 		if f == nil && now >= by {
 			f = &fault.Fault{Kind: fault.QueueTimeout, RetryAfter: 1}
@@ -227,9 +259,12 @@ func (p *pool) wait(s *Pool, by int64, tick func(now int64) *fault.Fault) (*sock
 		if f != nil {
 			return p.leave(w, f)
 		}
-		timer.Reset(queueTick)
+		timer.Reset(pause(now, by))
 	}
 }
+
+// pause is how long to wait at most from now on before looking again.
+func pause(now, by int64) time.Duration { return min(queueTick, time.Duration(by-now)) }
 
 // queueTick is how often one who waits looks whether it still makes sense.
 const queueTick = 50 * time.Millisecond
@@ -283,9 +318,6 @@ func (p *pool) close() {
 	p.closed.Store(true)
 	p.drop()
 }
-
-// reopen undoes close, for an endpoint that comes back.
-func (p *pool) reopen() { p.closed.Store(false) }
 
 func (p *pool) drop() {
 	for i := range p.shards {

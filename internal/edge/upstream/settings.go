@@ -83,8 +83,9 @@ type HostMode uint8
 
 // The modes.
 const (
-	HostKept HostMode = iota // the client's
-	HostEndpoint
+	HostUnset    HostMode = iota // of a route: the upstream's; of an upstream: the client's
+	HostKept                     // the client's
+	HostEndpoint                 // the endpoint's as configured, without port 80
 	HostFixed
 )
 

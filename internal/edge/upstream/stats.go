@@ -48,10 +48,10 @@ func (u *Upstream) Stats() Stats {
 		snapshot := b.Snapshot(now)
 		s.Breaker = &snapshot
 	}
-	for _, e := range v.endpoints {
+	for i, e := range v.endpoints {
 		state := e.health.State()
 		es := EndpointStats{
-			Address: e.address, Name: e.name, Usable: e.load.Usable(now), Health: state.Judgement().String(), Ejected: state.IsEjected(now),
+			Address: e.address, Name: v.names[i], Usable: e.load.Usable(now), Health: state.Judgement().String(), Ejected: state.IsEjected(now),
 			Active: e.load.Active(), Latency: e.load.Latency(now) / 1e9,
 			Open: e.pool.open.Load(), Idle: e.pool.idle(), Waiting: e.pool.waiting.Load(),
 			Answered: e.answered.Load(), Failed: e.failed.Load(), Reused: e.pool.reused.Load(), Opened: map[string]uint64{},

@@ -53,6 +53,8 @@ type watch struct {
 type view struct {
 	settings  *Settings
 	endpoints []*endpoint // by the balancer's index
+	names     []string    // of each, as configured, for people
+	hosts     []string    // of each, for HostEndpoint
 	balancer  balance.Balancer
 	errors    [600]bool // statuses that count as errors for the breaker
 }
@@ -62,7 +64,7 @@ func newUpstream(name string, log *slog.Logger, resolver *resolve.Resolver) *Ups
 		watches: map[string]watch{}, resolver: resolver}
 }
 
-// check says whether the settings can be applied, without applying them.
+// valid says whether the settings can be applied, without applying them.
 func (s *Settings) valid() error {
 	if err := s.Health.Check(); err != nil {
 		return err
@@ -81,6 +83,11 @@ func (s *Settings) valid() error {
 	if s.Check != nil {
 		if err := s.Check.Valid(); err != nil {
 			return err
+		}
+	}
+	for _, status := range s.BreakerErrors {
+		if status < 100 || status > 599 {
+			return fmt.Errorf("breaker: status %d cannot count as an error, want 100 to 599", status)
 		}
 	}
 	_, err := balance.New(nil, s.Balance)
@@ -188,6 +195,20 @@ func nameOf(address string) string {
 	return host
 }
 
+// hostOf is the Host that an endpoint configured as address goes by.
+func hostOf(address string) string {
+	if strings.HasPrefix(address, "unix:") {
+		return "localhost"
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil && port == "80" {
+		if strings.Contains(host, ":") {
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return address
+}
+
 // resolved takes new addresses of a name. It is called by the resolver, possibly while apply begins or ends a watch, so it must not
 // take mu itself.
 func (u *Upstream) resolved(name string, found []netip.Addr) {
@@ -229,14 +250,15 @@ func (u *Upstream) rebuild() error {
 			seen[address] = true
 			e := u.live[address]
 			if e == nil {
-				e = newEndpoint(address, configured.Address)
+				e = newEndpoint(address)
+				e.health = u.group.Join(address, e.load)
 				if len(u.live) > 0 {
 					e.load.Up(now) // joins a running upstream: starts slowly
 				}
 			}
-			e.pool.reopen()
-			e.health = u.group.Join(address, e.load)
 			v.endpoints = append(v.endpoints, e)
+			v.hosts = append(v.hosts, hostOf(configured.Address))
+			v.names = append(v.names, configured.Address)
 			members = append(members, balance.Member{ID: address, Weight: configured.Weight, Load: e.load})
 		}
 	}
@@ -253,6 +275,7 @@ func (u *Upstream) rebuild() error {
 	u.live = map[string]*endpoint{}
 	for _, e := range v.endpoints {
 		u.live[e.address] = e
+		e.pool.set(s.Pool)
 	}
 	u.view.Store(v)
 	return nil

@@ -18,7 +18,9 @@ type batch struct {
 type depot struct {
 	size  int // bytes of lines after which a batch is full
 	total int // batches there may be
-	keep  int // of them for lines that matter
+	// wakeAt is how many batches are worth waking the writer for.
+	wakeAt int
+	keep   int // of them for lines that matter
 
 	out atomic.Int64 // batches that are not free; read without the lock as a hint
 
@@ -38,6 +40,7 @@ func newDepot(buffer int) *depot {
 	d := &depot{size: min(max(buffer/16-maxLine, smallestBatch), largestBatch)}
 	d.total = buffer / (d.size + maxLine)
 	d.keep = max(d.total/4, 1)
+	d.wakeAt = max(d.total/8, 1)
 	d.free = make([]*batch, 0, d.total)
 	d.full = make([]*batch, 0, d.total)
 	return d
@@ -72,11 +75,14 @@ func (d *depot) take(matters bool) *batch {
 	return b
 }
 
-// queue hands a batch to the writer.
-func (d *depot) queue(b *batch) {
+// queue hands a batch to the writer, and says whether it should be woken. It is woken for several batches together: each time it
+// leaves the processor for a write, the runtime watches it from a thread of its own, which at one wake-up a batch cost more than
+// the writing. What is not worth waking it for goes out at its next tick.
+func (d *depot) queue(b *batch) (wake bool) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.full = append(d.full, b)
-	d.mu.Unlock()
+	return len(d.full) >= d.wakeAt
 }
 
 // next gives the writer the oldest batch that waits, or nil.

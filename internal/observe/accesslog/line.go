@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"strings"
 	"time"
 
 	"straum.dev/straum/internal/edge/exchange"
@@ -44,7 +45,8 @@ func (s *stamp) append(b []byte, now int64) []byte {
 	return append(b, byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
 }
 
-// appendLine appends the line of x, which ended at now. Every field is described in docs/log.md.
+// appendLine appends the line of x, which ended at now. Every field is described in docs/log.md, with what its absence means:
+// most exchanges are alike, and a byte that says so costs as much to write and keep as one that says something.
 func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int64, cause string) []byte {
 	b = append(b, `{"time":"`...)
 	b = at.append(b, now)
@@ -55,16 +57,18 @@ func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int6
 		b = appendClient(b, x.Client, s.Client)
 		b = append(b, '"')
 	}
-	b = appendString(b, `,"listener":"`, x.Conn.Listener, roomName)
+	if named(x.Conn.Listener) {
+		b = appendString(b, `,"listener":"`, x.Conn.Listener, roomName)
+	}
 	b = appendRequest(b, x, s)
 	b = appendNumber(b, `,"status":`, int64(x.Response.Status))
 	if x.Route != nil {
 		b = appendString(b, `,"route":"`, x.Route.Name, roomName)
 	}
-	b = appendUpstream(b, &x.Upstream)
+	b = appendUpstream(b, x)
 	b = appendNumber(b, `,"bytes_in":`, x.Bytes.In)
 	b = appendNumber(b, `,"bytes_out":`, x.Bytes.Out)
-	if x.Upstream.Tries > 0 {
+	if tellsUpstreamBytes(x) {
 		b = appendNumber(b, `,"upstream_bytes_out":`, x.Bytes.UpstreamOut)
 		b = appendNumber(b, `,"upstream_bytes_in":`, x.Bytes.UpstreamIn)
 	}
@@ -72,9 +76,11 @@ func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int6
 	if x.Fault != nil {
 		b = appendFault(b, x.Fault, cause)
 	}
-	b = append(b, `,"end":"`...)
-	b = append(b, x.End.String()...)
-	b = append(b, '"')
+	if x.End != exchange.Completed {
+		b = append(b, `,"end":"`...)
+		b = append(b, x.End.String()...)
+		b = append(b, '"')
+	}
 	b = appendVerdicts(b, x.Verdicts)
 	b = appendSaid(b, x, s)
 	return append(b, '}', '\n')
@@ -99,60 +105,52 @@ func appendRequest(b []byte, x *exchange.Exchange, s *Settings) []byte {
 		b = append(b, `,"proto":"HTTP/2"`...)
 	case r.Major == 1 && r.Minor == 0:
 		b = append(b, `,"proto":"HTTP/1.0"`...)
-	case r.Major == 1:
-		b = append(b, `,"proto":"HTTP/1.1"`...)
 	}
 	return b
 }
 
-func appendUpstream(b []byte, u *exchange.Upstream) []byte {
-	b = appendString(b, `,"upstream":"`, u.Name, roomName)
+// named says whether a listener is called by a name of its own. One without is called by its address, and only that has a colon.
+func named(listener string) bool { return strings.IndexByte(listener, ':') < 0 }
+
+func appendUpstream(b []byte, x *exchange.Exchange) []byte {
+	u := &x.Upstream
+	if u.Name == "" {
+		return b
+	}
+	if u.Endpoint == "" || x.Route == nil || u.Name != x.Route.Name {
+		b = appendString(b, `,"upstream":"`, u.Name, roomName)
+	}
 	b = appendString(b, `,"endpoint":"`, u.Endpoint, roomName)
-	if u.Status != 0 {
+	if u.Status != 0 && (u.Status != x.Response.Status || x.Fault != nil) {
 		b = appendNumber(b, `,"upstream_status":`, int64(u.Status))
 	}
-	if u.Tries > 0 {
+	if u.Tries != 1 {
 		b = appendNumber(b, `,"tries":`, int64(u.Tries))
-		if u.Reused {
-			b = append(b, `,"reused":true`...)
-		} else {
-			b = append(b, `,"reused":false`...)
-		}
 	}
 	b = appendString(b, `,"opened":"`, u.Opened, roomWord)
 	return appendString(b, `,"why":"`, u.Why, roomWord)
 }
 
+// alike is how many bytes the client's side and the upstream's may differ by and still be told by one number: fields the gateway
+// adds or drops on the way.
+const alike = 1 << 10
+
+// tellsUpstreamBytes says whether the bytes of the upstream's side are worth telling besides the client's.
+func tellsUpstreamBytes(x *exchange.Exchange) bool {
+	if x.Upstream.Tries != 1 || x.End == exchange.Tunnelled {
+		return x.Upstream.Tries > 0
+	}
+	up, down := x.Bytes.UpstreamOut-x.Bytes.In, x.Bytes.UpstreamIn-x.Bytes.Out
+	return up >= alike || -up >= alike || down >= alike || -down >= alike
+}
+
 func appendTimes(b []byte, x *exchange.Exchange, now int64) []byte {
-	t := &x.Times
-	total, upstream := shares(x, now)
+	total, upstream := x.Shares(now)
 	b = appendNumber(b, `,"total_us":`, total/1000)
-	if t.Forward != 0 {
-		if t.Sent != 0 && t.FirstByte >= t.Sent {
-			b = appendNumber(b, `,"wait_us":`, (t.FirstByte-t.Sent)/1000)
-		}
+	if x.Times.Forward != 0 {
 		b = appendNumber(b, `,"upstream_us":`, upstream/1000)
 	}
 	return appendNumber(b, `,"own_us":`, (total-upstream)/1000)
-}
-
-// shares parts the time of x, which ended at now, in nanoseconds: the whole, and what the upstream took of it. A try that was
-// the only one and needed no new connection counts from when it was sent; otherwise all that step 7 did is the upstream's.
-func shares(x *exchange.Exchange, now int64) (total, upstream int64) {
-	t := &x.Times
-	total = max(now-t.Start, 0)
-	if t.Forward == 0 {
-		return total, 0
-	}
-	from := t.Forward
-	if t.Sent != 0 && x.Upstream.Tries == 1 && x.Upstream.Reused {
-		from = t.Sent
-	}
-	to := t.Received
-	if to == 0 {
-		to = now
-	}
-	return total, min(max(to-from, 0), total)
 }
 
 func appendFault(b []byte, f *fault.Fault, cause string) []byte {
@@ -183,21 +181,10 @@ func appendVerdicts(b []byte, verdicts []exchange.Verdict) []byte {
 // appendSaid appends what the client said about itself. Authorization, Cookie and all other fields stay out, whatever the
 // settings.
 func appendSaid(b []byte, x *exchange.Exchange, s *Settings) []byte {
-	agent, referer := "", ""
-	for _, f := range x.Request.Header.All() {
-		switch f.Known {
-		case exchange.UserAgent:
-			if agent == "" {
-				agent = f.Value
-			}
-		case exchange.Referer:
-			if referer == "" {
-				referer = f.Value
-			}
-		}
-	}
+	agent, _ := x.Request.Header.Get(exchange.UserAgent)
 	b = appendString(b, `,"user_agent":"`, agent, roomAgent)
 	if s.Referer {
+		referer, _ := x.Request.Header.Get(exchange.Referer)
 		b = appendString(b, `,"referer":"`, withoutQuery(referer, s.Query), roomReferer)
 	}
 	return b

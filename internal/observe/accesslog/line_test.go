@@ -48,12 +48,20 @@ func ordinary() *exchange.Exchange {
 	return x
 }
 
+// short makes an ordinary exchange without a query and a user agent.
+func short() *exchange.Exchange {
+	x := ordinary()
+	x.Request.Query = ""
+	x.Request.Header.Reset()
+	return x
+}
+
 // eventful makes an exchange whose line has every field there is.
 func eventful() *exchange.Exchange {
 	x := ordinary()
+	x.Conn.Listener, x.Request.Minor, x.Upstream.Name = "public", 0, "carts"
 	x.Upstream.Reused, x.Upstream.Opened, x.Upstream.Why, x.Upstream.Tries = false, "none_idle", "budget", 2
-	x.Response.Status, x.Upstream.Status = 502, 0
-	x.Upstream.Status = 502
+	x.Response.Status, x.Upstream.Status = 502, 502
 	x.Fail(fault.At(fault.UpstreamReset, fault.MaybeProcessed, errors.New("read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer")))
 	x.End = exchange.UpstreamBroke
 	x.Judge("jwt", "ok")
@@ -77,8 +85,8 @@ func TestLine(t *testing.T) {
 			t.Error("this is not JSON")
 		}
 	}
-	f(ordinary(), Settings{}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.0","listener":":443","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=…&token=…","proto":"HTTP/1.1","status":200,"route":"orders","upstream":"orders","endpoint":"10.0.0.5:8080","upstream_status":200,"tries":1,"reused":true,"bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"wait_us":4960,"upstream_us":5960,"own_us":90,"end":"completed","user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"}`)
-	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":":443","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.1","status":502,"route":"orders","upstream":"orders","endpoint":"10.0.0.5:8080","upstream_status":502,"tries":2,"reused":false,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"wait_us":4960,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
+	f(ordinary(), Settings{}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.0","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=…&token=…","status":200,"route":"orders","endpoint":"10.0.0.5:8080","bytes_in":120,"bytes_out":480,"total_us":6050,"upstream_us":5960,"own_us":90,"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"}`)
+	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","status":502,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":502,"tries":2,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
 
 	// A request that was refused before anything was known of it.
 	x := &exchange.Exchange{}
@@ -87,7 +95,49 @@ func TestLine(t *testing.T) {
 	x.Fail(fault.New(fault.Malformed, nil))
 	x.Response.Status = 400
 	x.Times.Done = second + 1500
-	f(x, Settings{}, `{"time":"2026-11-21T17:24:58.000Z","id":"1","listener":":80","status":400,"bytes_in":0,"bytes_out":0,"total_us":1,"own_us":1,"fault":"malformed","side":"client","end":"completed"}`)
+	f(x, Settings{}, `{"time":"2026-11-21T17:24:58.000Z","id":"1","status":400,"bytes_in":0,"bytes_out":0,"total_us":1,"own_us":1,"fault":"malformed","side":"client"}`)
+}
+
+// TestOrdinary holds that a line leaves out what is as usual, what makes each of these fields appear, and how short that keeps
+// the line of an ordinary GET.
+func TestOrdinary(t *testing.T) {
+	f := func(change func(*exchange.Exchange), want string) {
+		t.Helper()
+		usual, x := ordinary(), ordinary()
+		change(x)
+		has := map[string]bool{}
+		for part := range strings.SplitSeq(strings.Trim(lineOf(usual, Settings{}), "{}\n"), ",") {
+			has[part] = true
+		}
+		var more []string
+		for part := range strings.SplitSeq(strings.Trim(lineOf(x, Settings{}), "{}\n"), ",") {
+			if !has[part] {
+				more = append(more, part)
+			}
+		}
+		if got := strings.Join(more, ","); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	f(func(x *exchange.Exchange) {}, "")
+	f(func(x *exchange.Exchange) { x.Conn.Listener = "public" }, `"listener":"public"`)
+	f(func(x *exchange.Exchange) { x.Conn.Listener = "unix:/run/a" }, "")
+	f(func(x *exchange.Exchange) { x.Request.Minor = 0 }, `"proto":"HTTP/1.0"`)
+	f(func(x *exchange.Exchange) { x.Request.Major = 2 }, `"proto":"HTTP/2"`)
+	f(func(x *exchange.Exchange) { x.Upstream.Name = "carts" }, `"upstream":"carts"`)
+	f(func(x *exchange.Exchange) { x.Upstream.Endpoint, x.Upstream.Tries = "", 0 }, `"upstream":"orders","tries":0,"upstream_us":5970,"own_us":80`)
+	f(func(x *exchange.Exchange) { x.Upstream.Status = 206 }, `"upstream_status":206`)
+	f(func(x *exchange.Exchange) { x.Fail(fault.New(fault.ClientGone, nil)) }, `"upstream_status":200,"fault":"client_gone","side":"client"`)
+	f(func(x *exchange.Exchange) { x.Upstream.Tries = 2 }, `"tries":2,"upstream_bytes_out":150,"upstream_bytes_in":430,"upstream_us":5970,"own_us":80`)
+	f(func(x *exchange.Exchange) { x.Upstream.Reused, x.Upstream.Opened = false, "none_idle" }, `"opened":"none_idle","upstream_us":5970,"own_us":80`)
+	f(func(x *exchange.Exchange) { x.Bytes.UpstreamIn = 480 + 1023 }, "")
+	f(func(x *exchange.Exchange) { x.Bytes.UpstreamIn = 480 + 1024 }, `"upstream_bytes_out":150,"upstream_bytes_in":1504`)
+	f(func(x *exchange.Exchange) { x.Bytes.In = 150 + 1024 }, `"bytes_in":1174,"upstream_bytes_out":150,"upstream_bytes_in":430`)
+	f(func(x *exchange.Exchange) { x.End = exchange.Tunnelled }, `"upstream_bytes_out":150,"upstream_bytes_in":430,"end":"tunnel_closed"`)
+
+	if n := len(lineOf(short(), Settings{})); n > 300 {
+		t.Errorf("%d bytes", n)
+	}
 }
 
 // TestLinePrivate holds what must not be in a line unless it was asked for.
@@ -254,24 +304,6 @@ func TestMatters(t *testing.T) {
 	f(true, func(x *exchange.Exchange) { x.End = exchange.UpstreamBroke })
 	f(true, func(x *exchange.Exchange) { x.End = exchange.Shed })
 	f(true, func(x *exchange.Exchange) { x.End = exchange.Aborted })
-}
-
-// TestShares holds whose time counts as whose.
-func TestShares(t *testing.T) {
-	f := func(times exchange.Times, u exchange.Upstream, total, upstream int64) {
-		t.Helper()
-		x := &exchange.Exchange{Times: times, Upstream: u}
-		gotTotal, gotUpstream := shares(x, times.Done)
-		if gotTotal != total || gotUpstream != upstream {
-			t.Errorf("got %d of %d, want %d of %d", gotUpstream, gotTotal, upstream, total)
-		}
-	}
-	f(exchange.Times{Start: 100, Done: 110}, exchange.Upstream{}, 10, 0)
-	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 150, Done: 160}, exchange.Upstream{Tries: 1, Reused: true}, 60, 30)
-	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 150, Done: 160}, exchange.Upstream{Tries: 1}, 60, 40)
-	f(exchange.Times{Start: 100, Forward: 110, Sent: 140, Received: 150, Done: 160}, exchange.Upstream{Tries: 2, Reused: true}, 60, 40)
-	f(exchange.Times{Start: 100, Forward: 110, Done: 160}, exchange.Upstream{Tries: 1}, 60, 50)
-	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 90, Done: 160}, exchange.Upstream{Tries: 1}, 60, 0)
 }
 
 func TestStamp(t *testing.T) {

@@ -73,10 +73,7 @@ func (l *Losses) count(reason *uint64, matters bool) {
 }
 
 // New opens the place lines go to and starts the writer. Close ends it.
-func New(o Options) (*Log, error) { return start(o, openSink, clock.Now, wallTime, time.Second) }
-
-// wallTime asks the system's clock each time, unlike clock.Wall: a log outlives clock steps and suspended machines.
-func wallTime(now int64) time.Time { return time.Now().Add(time.Duration(now - clock.Now())) }
+func New(o Options) (*Log, error) { return start(o, openSink, clock.Now, clock.Wall, time.Second) }
 
 func start(o Options, open func(string) (sink, error), now func() int64, wall func(int64) time.Time, every time.Duration) (*Log, error) {
 	if err := o.complete(); err != nil {
@@ -117,7 +114,7 @@ func (l *Log) Observe(x *exchange.Exchange) {
 	}
 }
 
-// append adds a line to the open batch of sh, if there is room; true says that a batch was queued.
+// append adds a line to the open batch of sh, if there is room; true says that the writer is to be woken.
 func (l *Log) append(sh *shard, x *exchange.Exchange, set *Settings, now int64, matters bool, cause string) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock() // an exchange that is not as it should be must not wedge the shard
@@ -132,8 +129,7 @@ func (l *Log) append(sh *shard, x *exchange.Exchange, set *Settings, now int64, 
 		return false
 	}
 	sh.open = nil
-	l.depot.queue(b)
-	return true
+	return l.depot.queue(b)
 }
 
 // room gives the batch the next line of sh goes into, or counts the line as lost. The shard is locked.

@@ -100,7 +100,7 @@ func (f *fake) String() string {
 
 func begin(t *testing.T, o Options, open func(string) (sink, error)) *Log {
 	t.Helper()
-	l, err := start(o, open, clock.Now, wallTime, 5*time.Millisecond)
+	l, err := start(o, open, clock.Now, clock.Wall, 5*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func await(t *testing.T, what string, holds func() bool) {
 func numbered(n int) *exchange.Exchange {
 	x := ordinary()
 	x.ID = fmt.Sprint(n)
-	x.Request.Path = "/" + strings.Repeat("x", 500)
+	x.Request.Path = "/" + strings.Repeat("x", 700)
 	return x
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 func discard(t testing.TB) *Log {
-	l, err := start(Options{Shards: 2}, func(string) (sink, error) { return nowhere{}, nil }, clock.Now, wallTime, time.Second)
+	l, err := start(Options{Shards: 2}, func(string) (sink, error) { return nowhere{}, nil }, clock.Now, clock.Wall, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,9 +51,9 @@ func undriven() *Log {
 	l := &Log{depot: newDepot(DefaultBuffer), now: clock.Now, shards: make([]shard, 2)}
 	l.settings.Store(&Settings{To: "nowhere"})
 	for i := range l.shards {
-		l.shards[i].at.wall = wallTime
+		l.shards[i].at.wall = clock.Wall
 	}
-	l.writer = newWriter(l, nowhere{}, wallTime, time.Second)
+	l.writer = newWriter(l, nowhere{}, clock.Wall, time.Second)
 	return l
 }
 
@@ -68,9 +68,13 @@ func carry(l *Log) {
 	}
 }
 
-// BenchmarkLine is the making of a line alone.
-func BenchmarkLine(b *testing.B) {
-	x, s, at := ordinary(), &Settings{}, &stamp{wall: wallAt}
+// BenchmarkLine is the making of a line alone, with a query and a user agent; BenchmarkShortLine is without.
+func BenchmarkLine(b *testing.B) { benchmarkLine(b, ordinary()) }
+
+func BenchmarkShortLine(b *testing.B) { benchmarkLine(b, short()) }
+
+func benchmarkLine(b *testing.B, x *exchange.Exchange) {
+	s, at := &Settings{}, &stamp{wall: wallAt}
 	line := make([]byte, 0, maxLine)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -119,7 +123,7 @@ func mustLoseNone(b *testing.B, l *Log) {
 func BenchmarkObserveStuck(b *testing.B) {
 	stuck := newFake()
 	stuck.block()
-	l, err := start(Options{Buffer: MinBuffer}, stuck.open, clock.Now, wallTime, time.Second)
+	l, err := start(Options{Buffer: MinBuffer}, stuck.open, clock.Now, clock.Wall, time.Second)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -186,10 +186,11 @@ func (w *writer) follow() bool {
 	return fresh
 }
 
+// fail notes that a write failed. The flag comes last: whoever sees it also finds the reason.
 func (w *writer) fail(err error) {
-	w.failing.Store(true)
-	w.failures.Add(1)
 	w.remember(err)
+	w.failures.Add(1)
+	w.failing.Store(true)
 }
 
 func (w *writer) remember(err error) {

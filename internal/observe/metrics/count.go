@@ -126,7 +126,7 @@ func (m *Metrics) lock(x *exchange.Exchange) *shard {
 
 // Observe counts a finished exchange. It allocates only for a word never seen before, and keeps nothing of x.
 func (m *Metrics) Observe(x *exchange.Exchange) {
-	total, upstream := shares(x)
+	total, upstream := x.Shares(x.Times.Done)
 	// How long a tunnel stood says nothing about how fast anyone was.
 	timed := x.Times.Done != 0 && x.End != exchange.Tunnelled
 	code := placeOf(x.Response.Status)
@@ -180,24 +180,4 @@ func at[cell any](table []*cell, slot int) *cell {
 		slot = 0
 	}
 	return table[slot]
-}
-
-// shares parts the time of x in nanoseconds: the whole, and what the upstream took of it. A try that was the only one and
-// needed no new connection counts from when it was sent; otherwise all that step 7 did is the upstream's. The access log parts
-// it the same way.
-func shares(x *exchange.Exchange) (total, upstream int64) {
-	t := &x.Times
-	total = max(t.Done-t.Start, 0)
-	if t.Forward == 0 {
-		return total, 0
-	}
-	from := t.Forward
-	if t.Sent != 0 && x.Upstream.Tries == 1 && x.Upstream.Reused {
-		from = t.Sent
-	}
-	to := t.Received
-	if to == 0 {
-		to = t.Done
-	}
-	return total, min(max(to-from, 0), total)
 }

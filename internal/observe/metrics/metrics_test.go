@@ -289,19 +289,3 @@ func TestSummary(t *testing.T) {
 		t.Errorf("own share %v, want %v", s.OwnShare, want)
 	}
 }
-
-func TestShares(t *testing.T) {
-	f := func(times exchange.Times, u exchange.Upstream, total, upstream int64) {
-		t.Helper()
-		x := &exchange.Exchange{Times: times, Upstream: u}
-		gotTotal, gotUpstream := shares(x)
-		if gotTotal != total || gotUpstream != upstream {
-			t.Errorf("got %d of %d, want %d of %d", gotUpstream, gotTotal, upstream, total)
-		}
-	}
-	f(exchange.Times{Start: 100, Done: 110}, exchange.Upstream{}, 10, 0)
-	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 150, Done: 160}, exchange.Upstream{Tries: 1, Reused: true}, 60, 30)
-	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 150, Done: 160}, exchange.Upstream{Tries: 1}, 60, 40)
-	f(exchange.Times{Start: 100, Forward: 110, Done: 160}, exchange.Upstream{Tries: 1}, 60, 50)
-	f(exchange.Times{Start: 100, Forward: 110, Sent: 120, Received: 90, Done: 160}, exchange.Upstream{Tries: 1}, 60, 0)
-}

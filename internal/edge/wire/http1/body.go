@@ -3,7 +3,6 @@ package http1
 import (
 	"errors"
 	"io"
-	"syscall"
 	"time"
 
 	"straum.dev/straum/internal/bufpool"
@@ -318,11 +317,6 @@ func (b *body) release() {
 	}
 	b.buf, b.lent = nil, false
 	b.conn = nil
-}
-
-// reset says whether err is how a connection looks that the other end has closed or dropped.
-func reset(err error) bool {
-	return err == io.EOF || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // pace judges whether a peer keeps up a minimum rate, over spans of waiting long enough for the verdict to mean something.

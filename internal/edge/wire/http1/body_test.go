@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -192,6 +193,9 @@ func TestBodyLimit(t *testing.T) {
 		if got := readOut(b); verdict(got.err) != want {
 			t.Errorf("%q up to %d: got %v, want %s", arrive, limit, got.err, want)
 		}
+		if b.seen > limit {
+			t.Errorf("%q up to %d: %d bytes were handed on", arrive, limit, b.seen)
+		}
 	}
 	f(endsByChunk, 0, "5\r\nhello\r\n0\r\n\r\n", 5, "ok")
 	f(endsByChunk, 0, "5\r\nhello\r\n0\r\n\r\n", 4, "body_too_large")
@@ -243,7 +247,7 @@ func TestRewindOfTooMuch(t *testing.T) {
 		large := strings.Repeat("a", 2*bufpool.Large)
 		raw := large
 		if end == endsByChunk {
-			raw = "20000\r\n" + large + "\r\n0\r\n\r\n"
+			raw = fmt.Sprintf("%x\r\n", len(large)) + large + "\r\n0\r\n\r\n"
 		}
 		go func() { far.Write([]byte(raw)); far.Close() }()
 		b := source(conn, server, end, int64(len(large)), "")

@@ -222,30 +222,46 @@ func (w *writer) splice(b *body) (read, write error) {
 		if b.patience == 0 || b.watch != nil && now+tick < by {
 			by = now + tick
 		}
-		n, read, write := socket.Splice(w.conn, b.conn, b.left, by, int64(w.patience))
+		n, read, write := socket.Splice(w.conn, b.conn, min(b.left, spliceAtOnce), by, int64(w.patience))
 		b.left -= n
 		b.seen += n
 		if b.left == 0 {
 			b.end = endsNow
 		}
-		switch {
-		case write != nil:
+		waited = w.conn.WriteWaited() - waited
+		if write == nil && w.pace.min > 0 && !w.pace.fast(int(n), waited) {
+			write = socket.ErrTimeout
+		}
+		if write != nil {
 			return nil, write
-		case w.pace.min > 0 && !w.pace.fast(int(n), w.conn.WriteWaited()-waited):
-			return nil, socket.ErrTimeout
-		case read == socket.ErrNoSplice:
+		}
+		if read == socket.ErrNoSplice {
 			return nil, nil
-		case read == socket.ErrTimeout && n > 0:
-			continue
-		case read == socket.ErrTimeout && b.watch != nil:
-			return nil, nil // let the body wait in its own way
-		case read != nil:
+		}
+		end := clock.Now()
+		if b.pace.min > 0 && !b.pace.fast(int(n), end-now-waited) || b.until != 0 && end >= b.until {
+			read = socket.ErrTimeout
+		} else if read == socket.ErrTimeout && (n > 0 || b.watch != nil) {
+			if n == 0 {
+				return nil, nil // let the body wait in its own way
+			}
+			read = nil
+		}
+		if read == nil && b.watch != nil {
+			if f := b.watch.Tick(end); f != nil {
+				read = f
+			}
+		}
+		if read != nil {
 			b.err = b.failed(read)
 			return b.err, nil
 		}
 	}
 	return nil, nil
 }
+
+// spliceAtOnce is how much is moved between two looks at whether it still makes sense, in bytes.
+const spliceAtOnce = 4 << 20
 
 // chunkRoom is what the framing of one chunk takes at most: its size line and the line end behind it.
 const chunkRoom = 16 + 2*len("\r\n")

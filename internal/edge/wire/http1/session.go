@@ -47,7 +47,7 @@ type Session struct {
 	handler Handler
 	desk    *desk // nil between requests
 	use     func(buf []byte, n int) socket.Next
-	last    int64 // when the last exchange was done
+	last    int64 // when the last exchange was done, 0 before the first
 }
 
 // desk is what one exchange needs. Desks are pooled; a session has one only from the first bytes of a request to the end of its
@@ -65,6 +65,7 @@ type desk struct {
 	last    bool  // the client announced no further request, or none can follow
 	begun   bool  // the request body was begun, so what is left unread is in body and not in in
 	broken  bool  // the response broke off
+	over    bool  // no other request can follow
 	inMark  int64 // bytes read and written on the connection before this exchange
 	outMark int64
 }
@@ -115,7 +116,7 @@ func (s *Session) Serve() (idle bool) {
 		if d == nil {
 			continue // all that came was served
 		}
-		if d.w == 0 { // the last request was served, and no other can follow
+		if d.over { // the last request was served, and no other can follow
 			s.end(&d.x)
 			return false
 		}
@@ -124,6 +125,7 @@ func (s *Session) Serve() (idle bool) {
 		}
 		d.opened = false
 		s.handler.Serve(s, &d.x)
+		s.last = d.x.Times.Done
 		if !s.settle(&d.x) {
 			s.end(&d.x)
 			return false
@@ -139,15 +141,19 @@ func (s *Session) Serve() (idle bool) {
 func (s *Session) await() error {
 	if s.gate.Crowded() || s.gate.Draining() {
 		buf, n, err := s.conn.TryLent(bufpool.Small)
+		if until := s.last + hotWait; err == socket.ErrTimeout && s.gate.Draining() && s.last != 0 && clock.Now() < until {
+			// The client was not told with its last answer, and may be sending its next request. It is served and told.
+			buf, n, err = s.conn.ReadLent(bufpool.Small, until)
+		}
 		if err == nil {
 			s.put(buf, n)
 		}
 		return err
 	}
-	s.last = clock.Now()
+	from := clock.Now()
 	for {
-		err := s.conn.ReadEach(bufpool.Small, s.last+hotWait, s.use)
-		if err != socket.ErrTimeout || clock.Now() >= s.last+hotWait || s.gate.Draining() {
+		err := s.conn.ReadEach(bufpool.Small, max(from, s.last)+hotWait, s.use)
+		if err != socket.ErrTimeout || clock.Now() >= max(from, s.last)+hotWait {
 			return err
 		}
 	}
@@ -172,7 +178,7 @@ func (s *Session) serveSimple(buf []byte, n int) socket.Next {
 		s.handler.Serve(s, &d.x)
 		s.last = d.x.Times.Done
 		if !s.settle(&d.x) {
-			d.w = 0
+			d.over = true
 			return socket.Stop
 		}
 	}
@@ -194,7 +200,7 @@ func (s *Session) begin() {
 	d := s.desk
 	d.inMark = s.conn.In() - int64(d.w)
 	d.outMark = s.conn.Out()
-	d.last, d.begun, d.broken = true, false, false
+	d.last, d.begun, d.broken, d.over = true, false, false, false
 	d.x.Begin(s.info, clock.Now())
 	d.r, d.read = parseRequest(d.in[:d.w], &s.set.Limits, &d.head, &d.x.Request)
 }
@@ -277,7 +283,6 @@ func (s *Session) beginBody(x *exchange.Exchange) {
 
 // Encode implements exchange.Codec (step 10).
 func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
-	defer s.account(x)
 	d := s.desk
 	if !x.Answered() {
 		x.KeepAlive = false
@@ -286,6 +291,7 @@ func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
 	how := framing(x)
 	x.KeepAlive = s.mayKeep(x, how)
 	mark := s.conn.Out()
+	d.broken = true // until it is written: a panic on the way leaves it so
 	d.out.conn = s.conn
 	d.out.patience = s.set.Timeouts.Progress
 	d.out.pace = pace{min: s.set.Timeouts.MinRate, span: s.set.Timeouts.Progress}
@@ -298,9 +304,10 @@ func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
 		write = d.out.flush(nil)
 	}
 	d.out.release()
+	d.broken = write != nil || read != nil && s.conn.Out() > mark
 	switch {
 	case write != nil:
-		x.KeepAlive, d.broken = false, true
+		x.KeepAlive = false
 		x.End = exchange.ClientGone
 		kind := fault.ClientGone
 		if write == socket.ErrTimeout {
@@ -316,7 +323,6 @@ func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
 		if s.conn.Out() == mark {
 			return f // nothing was sent: another answer can take its place
 		}
-		d.broken = true
 		x.End = exchange.UpstreamBroke
 		if f.Kind.Side == fault.Client {
 			x.End = exchange.ClientGone
@@ -345,7 +351,8 @@ func (s *Session) mayKeep(x *exchange.Exchange, how framed) bool {
 	return !x.Request.Continue && d.body.end == endsByCount && d.body.left <= drainLimit && d.body.err == nil
 }
 
-func (s *Session) account(x *exchange.Exchange) {
+// Account implements exchange.Codec (step 11).
+func (s *Session) Account(x *exchange.Exchange) {
 	x.Bytes.In = s.conn.In() - s.desk.inMark - int64(len(s.desk.unread()))
 	x.Bytes.Out = s.conn.Out() - s.desk.outMark
 }
@@ -370,7 +377,9 @@ func (s *Session) Interim(x *exchange.Exchange, status int, header *exchange.Fie
 	out := appendStatusLine(buf[:0], status)
 	if header != nil {
 		for _, f := range header.All() {
-			out = appendField(out, f.Name, f.Value)
+			if f.Known != exchange.ContentLength { // RFC 9110 §8.6
+				out = appendField(out, f.Name, f.Value)
+			}
 		}
 	}
 	out = append(out, "\r\n"...)
@@ -447,9 +456,10 @@ func (s *Session) end(x *exchange.Exchange) {
 		s.leave()
 		return
 	}
-	sending := d.begun && !d.body.done() || x.Fault != nil && x.Fault.Kind.Side == fault.Client && x.Fault.Kind.Status != 0
+	sending := len(d.unread()) > 0 || s.conn.State() == socket.PeerTalks || d.begun && !d.body.done() || x.Fault != nil && x.Fault.Kind.Side == fault.Client && x.Fault.Kind.Status != 0
+	answered := x.Answered()
 	s.leave()
-	if !sending || x.Response.Status == 0 || s.conn.CloseWrite() != nil {
+	if !sending || !answered || s.conn.CloseWrite() != nil {
 		return
 	}
 	by := clock.Now() + lingerTime
@@ -474,7 +484,7 @@ func (s *Session) leave() {
 	if d.in != nil {
 		bufpool.Put(d.in)
 	}
-	d.in, d.r, d.w, d.begun, d.opened = nil, 0, 0, false, false
+	d.in, d.r, d.w, d.begun, d.opened, d.over = nil, 0, 0, false, false, false
 	d.x.Conn = nil
 	desks.Put(d)
 }

@@ -22,9 +22,13 @@ const (
 
 // Patience says how long a try may take. Times are readings of clock.Now, 0 for no bound.
 type Patience struct {
-	HeadBy int64         // when the head of the answer has to be there
-	Idle   time.Duration // between two runs of bytes, in either direction
-	Until  int64         // when the whole answer has to be there
+	// FirstByte is how long the head of the answer may take once the request is sent, 0 for any time.
+	FirstByte time.Duration
+	HeadBy    int64         // when the head has to be there in any case
+	Idle      time.Duration // between two runs of bytes, in either direction
+	Until     int64         // when the whole answer has to be there
+	// Expect is how many bytes the answer is thought to have. It only sizes the first read; 0 is fine.
+	Expect int
 }
 
 // Try is one request to an endpoint over one connection: step 7. It is used again and again for one exchange after the other;
@@ -56,6 +60,7 @@ type Try struct {
 	sending bool
 	pending []byte // the run it begins with
 	done    chan struct{}
+	sentAt  int64 // when it was done
 	source  error // what the request body failed with
 	sink    error // what writing failed with
 }
@@ -64,9 +69,10 @@ type Try struct {
 // after either the caller calls Finish. codec is the client's side, now the current time.
 func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, o *Outgoing, now int64, patience Patience, watch Watch) *fault.Fault {
 	x.Times.Sent = now
+	conn.Wake() // before two goroutines may use it
 	t.conn, t.x, t.codec, t.watch, t.patience = conn, x, codec, watch, patience
 	t.inMark, t.outMark = conn.In(), conn.Out()
-	t.keep, t.why, t.source, t.sink, t.pending = true, "", nil, nil, nil
+	t.keep, t.why, t.source, t.sink, t.pending, t.sentAt = true, "", nil, nil, nil, 0
 	t.out.conn, t.out.patience = conn, patience.Idle
 	t.awaiting = x.Request.Continue
 	t.out.out = appendRequest(t.out.buf[:0], x, o, t.awaiting)
@@ -127,8 +133,9 @@ func (t *Try) send(whole bool) *fault.Fault {
 		return nil
 	}
 	now := t.x.Times.Sent
-	sent, buf, n, err := t.conn.SendReceive(t.out.out, bufpool.Medium, t.firstTick(now))
-	if sent < len(t.out.out) && err == nil {
+	sent, buf, n, err := t.conn.SendReceive(t.out.out, t.firstRead(), t.firstTick(now))
+	if sent < len(t.out.out) && (err == nil || err == socket.ErrTimeout) {
+		// The kernel took a part, or the first tick was over before anything could be written.
 		err = t.conn.Write(t.out.out[sent:], nil, int64(t.patience.Idle))
 		t.out.out = t.out.out[:0]
 		if err != nil {
@@ -146,13 +153,21 @@ func (t *Try) send(whole bool) *fault.Fault {
 	return nil
 }
 
+// firstRead is how much to read at first of an answer.
+func (t *Try) firstRead() int {
+	if t.patience.Expect > bufpool.Medium {
+		return bufpool.Large
+	}
+	return bufpool.Medium
+}
+
 // firstTick is when the first wait for the answer ends.
 func (t *Try) firstTick(now int64) int64 {
-	until := now + tick
-	if t.patience.HeadBy != 0 && t.patience.HeadBy < until {
-		until = t.patience.HeadBy
+	by, _ := t.headBy(now)
+	if by == 0 {
+		return now + tick
 	}
-	return until
+	return min(by, now+tick)
 }
 
 // start lets a goroutine send the rest of the request.
@@ -181,6 +196,7 @@ func (t *Try) runSend() {
 	if t.source != nil {
 		t.conn.Kill()
 	}
+	t.sentAt = clock.Now()
 	t.done <- struct{}{}
 }
 
@@ -232,13 +248,10 @@ func (t *Try) receive() *fault.Fault {
 // more reads more of the answer's head.
 func (t *Try) more() *fault.Fault {
 	now := clock.Now()
-	by := t.patience.HeadBy
-	if t.awaiting {
-		by = t.x.Times.Sent + continueWait
-	}
+	by, again := t.headBy(now)
 	var err error
 	if t.in == nil {
-		t.in, t.w, err = await(t.conn, nil, bufpool.Medium, now, by, t.watch)
+		t.in, t.w, err = await(t.conn, nil, t.firstRead(), now, by, t.watch)
 		t.r = 0
 	} else {
 		t.room()
@@ -246,13 +259,36 @@ func (t *Try) more() *fault.Fault {
 		_, n, err = await(t.conn, t.in[t.w:], 0, now, by, t.watch)
 		t.w += n
 	}
-	if err == socket.ErrTimeout && t.awaiting {
+	switch {
+	case err == socket.ErrTimeout && t.awaiting:
 		return t.goOn()
-	}
-	if err != nil {
+	case err == socket.ErrTimeout && again:
+		return nil
+	case err != nil:
 		return t.failed(err)
 	}
 	return nil
+}
+
+// headBy is when the wait for the head ends. As long as the request is still being sent the endpoint's time has not begun, and again
+// says to look once more when the wait is over.
+func (t *Try) headBy(now int64) (by int64, again bool) {
+	by = t.patience.HeadBy
+	sooner := func(other int64) {
+		if by == 0 || other < by {
+			by, again = other, false
+		}
+	}
+	switch {
+	case t.awaiting:
+		sooner(t.x.Times.Sent + continueWait)
+	case !t.joined():
+		sooner(now + tick)
+		again = by == now+tick
+	case t.patience.FirstByte > 0:
+		sooner(max(t.sentAt, t.x.Times.Sent) + int64(t.patience.FirstByte))
+	}
+	return by, again
 }
 
 // room makes room behind what was read of the head.
@@ -390,26 +426,25 @@ func (t *Try) stopSending() {
 // Early returns what the endpoint sent behind a 101 answer.
 func (t *Try) Early() []byte { return t.in[t.r:t.w] }
 
-// Account adds the bytes moved since the last Account to the exchange. While the request body is still being sent, those sent are
-// left to a later Account.
+// Account adds the bytes moved since the last Account to the exchange. It comes when the response has been written or given up, and
+// ends the sending of a request body that the endpoint did not wait for.
 func (t *Try) Account() {
 	in := t.conn.In()
 	t.x.Bytes.UpstreamIn += in - t.inMark
 	t.inMark = in
-	if t.joined() {
-		out := t.conn.Out()
-		t.x.Bytes.UpstreamOut += out - t.outMark
-		t.outMark = out
+	if !t.joined() {
+		t.refuse("early_answer")
+		t.stopSending()
 	}
+	out := t.conn.Out()
+	t.x.Bytes.UpstreamOut += out - t.outMark
+	t.outMark = out
 }
 
 // Finish ends the try, whether its answer was read or not, and gives back what it borrowed; views of the answer are invalid from
 // then on. It returns whether the connection can carry another request, and if not, why. The connection stays the caller's.
 func (t *Try) Finish() (keep bool, why string) {
-	if !t.joined() {
-		t.refuse("early_answer")
-		t.stopSending()
-	}
+	t.Account()
 	switch {
 	case !t.keep:
 	case t.sink != nil:

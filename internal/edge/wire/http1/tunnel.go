@@ -34,7 +34,6 @@ func (s *Session) Tunnel(x *exchange.Exchange, endpoint *socket.Conn, early []by
 	x.Bytes.UpstreamOut += endpoint.Out() - out
 	x.KeepAlive = false
 	x.End = exchange.Tunnelled
-	s.account(x)
 }
 
 type tunnel struct {
