@@ -1,6 +1,7 @@
 package document
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -211,7 +212,7 @@ func parseBounds(tag string, number func(string) (float64, error)) (*bounds, err
 	tag, b.zero = strings.CutPrefix(tag, "0|")
 	low, high, ok := strings.Cut(tag, "..")
 	if !ok {
-		return nil, fmt.Errorf("no ..")
+		return nil, errors.New("no range")
 	}
 	var err error
 	if low != "" {

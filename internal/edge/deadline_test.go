@@ -3,6 +3,7 @@ package edge_test
 import (
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -274,9 +275,9 @@ func TestContinue(t *testing.T) {
 		p.Gone()
 		return false
 	}, 401, false)
-	seen := 0
+	var seen atomic.Int32
 	f("the endpoint refuses one try", func(p *wire.Peer, m *wire.Message) bool {
-		if seen++; seen == 1 {
+		if seen.Add(1) == 1 {
 			p.Reset()
 			return false
 		}

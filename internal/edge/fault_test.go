@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,9 +26,9 @@ type problem struct {
 }
 
 // failing is a policy that ends every exchange with a fault.
-type failing struct{ f fault.Fault }
+type failing struct{ f atomic.Pointer[fault.Fault] }
 
-func (p *failing) Request(x *exchange.Exchange) { f := p.f; x.Fail(&f) }
+func (p *failing) Request(x *exchange.Exchange) { x.Fail(p.f.Load()) }
 
 func readProblem(t *testing.T, m *wire.Message) problem {
 	t.Helper()
@@ -51,7 +52,7 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		if k.Status == 0 {
 			continue
 		}
-		p.f = fault.Fault{Kind: k, RetryAfter: 7, Allow: "GET, HEAD", Cause: fmt.Errorf("dial 10.9.8.7:65000: \"secret\"")}
+		p.f.Store(&fault.Fault{Kind: k, RetryAfter: 7, Allow: "GET, HEAD", Cause: fmt.Errorf("dial 10.9.8.7:65000: \"secret\"")})
 		m, r := g.ask(get)
 		got := readProblem(t, m)
 		if got.Status != k.Status || got.Code != k.Word || got.Title != k.Title || got.Detail != k.Detail || got.RequestID != r.id || len(r.id) != 32 {
@@ -71,13 +72,13 @@ func TestEveryFaultIsAProblem(t *testing.T) {
 		}
 	}
 	// What a policy has to say in its own words need not be plain text to be valid JSON.
-	p.f = fault.Fault{Kind: fault.BadPath, Detail: "a\"b\\c\x01\n\xffé\u2028😀\x7f"}
+	p.f.Store(&fault.Fault{Kind: fault.BadPath, Detail: "a\"b\\c\x01\n\xffé\u2028😀\x7f"})
 	m, _ := g.ask(get)
 	if got := readProblem(t, m); got.Detail != "a\"b\\c\x01\n\ufffdé\u2028😀\x7f" {
 		t.Errorf("%q", got.Detail)
 	}
 	// The answer to HEAD has no body, and the connection goes on.
-	p.f = fault.Fault{Kind: fault.NoRoute}
+	p.f.Store(&fault.Fault{Kind: fault.NoRoute})
 	c := wire.Dial(t, g.addr)
 	for range 2 {
 		c.Send("HEAD /things HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -136,13 +137,13 @@ func TestOptionsOfTheGateway(t *testing.T) {
 }
 
 // step is a policy that panics in the step it is told to.
-type step struct{ at int }
+type step struct{ at atomic.Int32 }
 
 func (p *step) Request(*exchange.Exchange)          { p.panicAt(4) }
 func (p *step) UpstreamResponse(*exchange.Exchange) { p.panicAt(8) }
 func (p *step) Response(*exchange.Exchange)         { p.panicAt(9) }
 func (p *step) panicAt(at int) {
-	if p.at == at {
+	if int(p.at.Load()) == at {
 		panic(fmt.Sprintf("mistake in step %d", at))
 	}
 }
@@ -163,10 +164,10 @@ func TestPanicCostsOneExchange(t *testing.T) {
 			}, e.Addr)
 			c := wire.Dial(t, g.addr)
 			g.askOn(c, get)
-			p.at = at
+			p.at.Store(int32(at))
 			m, r := g.askOn(c, get)
 			c.Ended()
-			p.at = 0
+			p.at.Store(0)
 			if !g.log.has(fmt.Sprintf("mistake in step %d", at)) || !g.log.has(r.id) {
 				t.Error("the log does not tell")
 			}
@@ -225,20 +226,21 @@ func TestAnswerBreaks(t *testing.T) {
 }
 
 // broken is a policy of step 9 whose body fails with what it is told to before its first byte.
-type broken struct{ f *fault.Fault }
+type broken struct{ f atomic.Pointer[fault.Fault] }
 
 func (p *broken) Response(x *exchange.Exchange) {
 	if !x.Response.Own {
 		x.Response.Body = p
 	}
 }
-func (p *broken) Next() ([]byte, error) { return nil, p.f }
+func (p *broken) Next() ([]byte, error) { return nil, p.f.Load() }
 func (p *broken) Buffered() bool        { return true }
 
 // A body that fails before anything was sent leaves room for an answer.
 func TestAnswerInstead(t *testing.T) {
 	e := wire.Listen(t, wire.Answering(wire.OK("fine")))
-	p := &broken{fault.At(fault.UpstreamInvalid, fault.Answered, io.ErrUnexpectedEOF)}
+	p := &broken{}
+	p.f.Store(fault.At(fault.UpstreamInvalid, fault.Answered, io.ErrUnexpectedEOF))
 	g := start(t, func(s *setup) { s.chain.Add(p) }, e.Addr)
 	c := wire.Dial(t, g.addr)
 	m, r := g.askOn(c, get)
@@ -248,7 +250,7 @@ func TestAnswerInstead(t *testing.T) {
 	if s := g.endpoint(); s.Failed != 1 || s.Open != 0 {
 		t.Errorf("%+v", s)
 	}
-	p.f = fault.New(fault.ClientGone, io.EOF)
+	p.f.Store(fault.New(fault.ClientGone, io.EOF))
 	c = wire.Dial(t, g.addr)
 	c.Send(crlf(get))
 	c.Ended()

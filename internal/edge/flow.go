@@ -64,7 +64,9 @@ func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
 			f = t.call.Send() //                              7 upstream
 		}
 		if t.call == nil || !t.call.Again(f) {
-			ok = t.step(f) && t.upstreamResponse() //         8 upstream response policies
+			if t.step(f) {
+				t.upstreamResponse() //                       8 upstream response policies
+			}
 			break
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/balance"
 	"straum.dev/straum/internal/edge/breaker"
 	"straum.dev/straum/internal/edge/health"
@@ -99,8 +100,7 @@ func TestBreakerProbes(t *testing.T) {
 	}, e.Addr)
 	g.ask(get)
 	well.Store(true)
-	await(t, "the cooldown to end", func() bool { return g.stats().Breaker.Until < 1 || time.Now().Nanosecond()%2 == 0 })
-	time.Sleep(5 * time.Millisecond) // the cooldown is 1 ms
+	await(t, "the cooldown to end", func() bool { return clock.Now() > g.stats().Breaker.Until })
 	var probes []*wire.Peer
 	for range 2 {
 		c := wire.Dial(t, g.addr)
@@ -225,16 +225,10 @@ func TestAllBad(t *testing.T) {
 		return true
 	})
 	well.Store(true)
-	used := map[string]int{}
 	for range 30 {
-		m, r := g.ask(get)
-		if m.Status() != 200 {
+		if m, _ := g.ask(get); m.Status() != 200 {
 			t.Fatal(m.Start)
 		}
-		used[r.upstream.Endpoint]++
-	}
-	if len(used) == 0 {
-		t.Error(used)
 	}
 }
 
@@ -300,9 +294,7 @@ func TestSlowStart(t *testing.T) {
 
 // What DNS takes away is drained: its requests end, its connections go; what it adds is used.
 func TestNamesChange(t *testing.T) {
-	handle, came, _ := hang()
-	goOn := make(chan struct{})
-	_ = handle
+	came, goOn := make(chan struct{}), make(chan struct{})
 	old := wire.Listen(t, func(p *wire.Peer, m *wire.Message) bool {
 		if m.Target() == "/slow" {
 			came <- struct{}{}

@@ -28,7 +28,7 @@ type Settings struct {
 }
 
 // Check returns the first setting out of its range.
-func (s Settings) Check() error {
+func (s *Settings) Check() error {
 	switch {
 	case s.Rise < 1 || s.Fall < 1:
 		return fmt.Errorf("health: rise is %d and fall %d, want 1 or more", s.Rise, s.Fall)
@@ -172,12 +172,12 @@ func (s *State) remembered(now int64, set *Settings) int {
 }
 
 // ejection is the length of the nth ejection in a row.
-func (set *Settings) ejection(n int) int64 {
-	d := int64(set.EjectBase)
-	for ; n > 1 && d < int64(set.EjectMax); n-- {
+func (s *Settings) ejection(n int) int64 {
+	d := int64(s.EjectBase)
+	for ; n > 1 && d < int64(s.EjectMax); n-- {
 		d *= 2
 	}
-	return min(d, int64(set.EjectMax))
+	return min(d, int64(s.EjectMax))
 }
 
 // IsEjected tells whether an ejection is running.

@@ -12,7 +12,7 @@ var (
 	ErrBackslash    = errors.New("path holds a backslash")
 	ErrEscape       = errors.New("path holds a percent sign that is not followed by two hexadecimal digits")
 	ErrControl      = errors.New("path holds a percent-encoded control character")
-	ErrAboveRoot    = errors.New("path climbs above the root with ..")
+	ErrAboveRoot    = errors.New("path climbs above the root by dot segments")
 	ErrHiddenDots   = errors.New("path hides a . or .. segment behind an encoded slash or a path parameter")
 	ErrEncodedSlash = errors.New("path holds an encoded slash or backslash, which this route does not allow")
 )

@@ -75,41 +75,43 @@ func (t *Table) explainHost(host string) string {
 
 // explainPath follows the path as far as any route of the most specific host goes.
 func (t *Table) explainPath(q *Query) string {
-	for _, h := range t.hostsOf(q.Host) {
-		n, taken := deepest(t.tree(h), q.Path)
-		rest := strings.TrimPrefix(q.Path[taken:], "/")
-		seg, _, _ := strings.Cut(rest, "/")
-		where := q.Path[:taken]
-		if where == "" {
-			where = "/"
-		}
-		var next []string
-		for _, literal := range n.someLiterals() {
-			if literal == "" {
-				literal = "/"
-			}
-			next = append(next, literal)
-		}
-		total := len(n.few) + len(n.many)
-		near := nearest(seg, next)
-		if n.param != nil {
-			next, total = append(next, "{param}"), total+1
-		}
-		text := fmt.Sprintf("no route for path %s under host %s", q.Path, h)
-		switch {
-		case taken == len(q.Path):
-			text += fmt.Sprintf(": it ends at %s, where routes go on with %s", where, list(next, total))
-		case total == 0:
-			text += fmt.Sprintf(": routes end at %s", where)
-		default:
-			text += fmt.Sprintf(": after %s it has %q, routes have %s", where, seg, list(next, total))
-		}
-		if near != "" {
-			text += fmt.Sprintf("; did the client mean %s?", near)
-		}
-		return text
+	hosts := t.hostsOf(q.Host)
+	if len(hosts) == 0 {
+		return fmt.Sprintf("no route for path %q", q.Path)
 	}
-	return fmt.Sprintf("no route for path %q", q.Path)
+	h := hosts[0]
+	n, taken := deepest(t.tree(h), q.Path)
+	rest := strings.TrimPrefix(q.Path[taken:], "/")
+	seg, _, _ := strings.Cut(rest, "/")
+	where := q.Path[:taken]
+	if where == "" {
+		where = "/"
+	}
+	var next []string
+	for _, literal := range n.someLiterals() {
+		if literal == "" {
+			literal = "/"
+		}
+		next = append(next, literal)
+	}
+	total := len(n.few) + len(n.many)
+	near := nearest(seg, next)
+	if n.param != nil {
+		next, total = append(next, "{param}"), total+1
+	}
+	text := fmt.Sprintf("no route for path %s under host %s", q.Path, h)
+	switch {
+	case taken == len(q.Path):
+		text += fmt.Sprintf(": it ends at %s, where routes go on with %s", where, list(next, total))
+	case total == 0:
+		text += fmt.Sprintf(": routes end at %s", where)
+	default:
+		text += fmt.Sprintf(": after %s it has %q, routes have %s", where, seg, list(next, total))
+	}
+	if near != "" {
+		text += fmt.Sprintf("; did the client mean %s?", near)
+	}
+	return text
 }
 
 // hostsOf lists the hosts of the table that match, the most specific first.

@@ -40,6 +40,7 @@ type Conn struct {
 	nc    net.Conn
 	rc    syscall.RawConn
 	*work // nil while the connection rests
+	fd    uintptr
 
 	in, out     int64 // bytes moved
 	readArmed   int64 // when the timer strikes, 0 when it is off, struck when it has gone off
@@ -56,7 +57,9 @@ type work struct {
 	reading reading
 	writing writing
 	onPeek  func(fd uintptr)
+	onQuiet func(fd uintptr)
 	state   PeerState
+	quiet   bool
 }
 
 type reading struct {
@@ -88,7 +91,7 @@ type writing struct {
 var works = sync.Pool{New: func() any {
 	w := &work{}
 	w.reading.onRead, w.reading.onLend, w.reading.onTry, w.reading.onEach = w.readReady, w.lendReady, w.tryReady, w.eachReady
-	w.writing.onWrite, w.onPeek = w.writeReady, w.peek
+	w.writing.onWrite, w.onPeek, w.onQuiet = w.writeReady, w.peek, w.lookQuiet
 	return w
 }}
 
@@ -113,7 +116,8 @@ func (c *Conn) Rest() {
 	works.Put(w)
 }
 
-// New takes over nc, which must be a *net.TCPConn or a *net.UnixConn.
+// New takes over nc, which must be a *net.TCPConn or a *net.UnixConn. From then on only Close and Abort may close it, called by
+// whoever owns the connection at the time and while nobody uses it: another's close would let the descriptor name another socket.
 func New(nc net.Conn) (*Conn, error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
@@ -125,7 +129,8 @@ func New(nc net.Conn) (*Conn, error) {
 	}
 	c := &Conn{nc: nc, rc: rc}
 	_, c.unix = nc.(*net.UnixConn)
-	return c, nil
+	err = rc.Control(func(fd uintptr) { c.fd = fd })
+	return c, err
 }
 
 // Peer is the address at the other end; it is the zero AddrPort on a unix socket.
@@ -390,10 +395,16 @@ var longAgo = time.Unix(1, 0)
 func (c *Conn) Write(first, second []byte, patience int64) error {
 	c.Wake()
 	w := &c.writing
-	w.first, w.second, w.patient = first, second, false
+	w.first, w.second, w.patient, w.errno = first, second, false, 0
+	// The first attempt goes straight to the descriptor: it is ours as long as we have not closed it ourselves, and almost always
+	// the kernel takes all at once.
+	c.writeReady(c.fd)
 	var from, progress int64 // when the first wait and the current span began
 	var err error
-	for {
+	if w.errno != 0 {
+		err = w.errno
+	}
+	for err == nil && len(w.first)+len(w.second) > 0 {
 		w.errno = 0
 		left := len(w.first) + len(w.second)
 		err = c.rc.Write(w.onWrite)
@@ -476,6 +487,14 @@ func (c *Conn) State() PeerState {
 }
 
 func (w *work) peek(fd uintptr) { w.state = sysState(fd) }
+
+// Quiet says whether the peer has sent nothing, not even its end: a cheaper State for a connection that nobody should be talking on.
+func (c *Conn) Quiet() bool {
+	c.Wake()
+	return c.rc.Control(c.onQuiet) == nil && c.quiet
+}
+
+func (w *work) lookQuiet(fd uintptr) { w.quiet = sysQuiet(fd) }
 
 // Unacknowledged is how many of the bytes written the peer's kernel has not confirmed to have taken, or -1 when that cannot be
 // told. Bytes that were never confirmed were never seen by the peer's program.

@@ -7,9 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
+// sysRead receives. It is recvfrom and not read, which would take the long way through the file layer.
+func sysRead(fd uintptr, p []byte) (int, syscall.Errno) { return receive(fd, p, 0) }
+
+// sysQuiet says whether there is nothing to read, not even the end.
+func sysQuiet(fd uintptr) bool {
+	var one [1]byte
+	_, errno := receive(fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return errno == syscall.EAGAIN
+}
+
+func receive(fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			flags, 0, 0)
 		if errno == 0 {
 			return int(n), 0
 		}

@@ -12,6 +12,8 @@ func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
 	return max(n, 0), errno(err)
 }
 
+func sysQuiet(fd uintptr) bool { return sysState(fd) == PeerSilent }
+
 func sysWrite(fd uintptr, p []byte) (int, syscall.Errno) {
 	n, err := syscall.Write(int(fd), p)
 	return max(n, 0), errno(err)

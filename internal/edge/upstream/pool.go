@@ -110,7 +110,7 @@ func (p *pool) take(at int, now int64) *socket.Conn {
 			s.idle[n-1] = idleConn{}
 			s.idle = s.idle[:n-1]
 			s.mu.Unlock()
-			if now-c.since < suspectAfter || c.conn.State() == socket.PeerSilent {
+			if now-c.since < suspectAfter || c.conn.Quiet() {
 				return c.conn
 			}
 			p.discard(c.conn, IdleClosed)
@@ -295,7 +295,7 @@ func (p *pool) sweep(now int64, timeout time.Duration) {
 			switch {
 			case timeout > 0 && now-c.since > int64(timeout):
 				old = append(old, c.conn)
-			case now-c.since > suspectAfter && c.conn.State() != socket.PeerSilent:
+			case now-c.since > suspectAfter && !c.conn.Quiet():
 				gone = append(gone, c.conn)
 			default:
 				kept = append(kept, c)

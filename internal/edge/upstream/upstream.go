@@ -1,16 +1,16 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"math/rand/v2"
 
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/balance"
@@ -148,7 +148,7 @@ func (u *Upstream) breakerChanged(c breaker.Change) {
 	if c.To == breaker.Open {
 		level = slog.LevelWarn
 	}
-	u.log.Log(nil, level, "breaker changed", "from", c.From.String(), "to", c.To.String(), "cause", c.Cause.String())
+	u.log.Log(context.Background(), level, "breaker changed", "from", c.From.String(), "to", c.To.String(), "cause", c.Cause.String())
 }
 
 // watchNames begins to follow the names among the endpoints and stops following those that are gone.

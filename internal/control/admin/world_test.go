@@ -1,0 +1,204 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"straum.dev/straum/internal/config"
+	"straum.dev/straum/internal/control/compile"
+	"straum.dev/straum/internal/control/revision"
+	"straum.dev/straum/internal/document"
+	"straum.dev/straum/internal/edge/breaker"
+	"straum.dev/straum/internal/edge/chain"
+	"straum.dev/straum/internal/edge/listen"
+	"straum.dev/straum/internal/edge/upstream"
+	"straum.dev/straum/internal/observe/accesslog"
+	"straum.dev/straum/internal/observe/metrics"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files and the examples in the docs")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const secret = "kT9-not-for-anyones-eyes"
+
+const straumYAML = `listeners:
+  - { name: public, address: ":8080" }
+upstreams:
+  orders:
+    endpoints: [10.0.0.5:8080, api.internal:8080]
+    breaker: {}
+  search:
+    endpoints: [10.0.2.5:8080]
+policies:
+  - request_id: {}
+routes:
+  - name: orders
+    match: { host: api.example.com, path: /orders/*, methods: [GET, POST] }
+    upstream: orders
+    strip_prefix: /orders
+  - name: search
+    match: { path: /search }
+    upstream: search
+admin:
+  address: 127.0.0.1:9901
+  token: ${STRAUM_ADMIN_TOKEN}
+`
+
+var start = time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC)
+
+// world is a gateway that stands still.
+type world struct {
+	state   revision.State
+	reload  []error // what the next calls find
+	stats   []upstream.Stats
+	reasons []Reason
+}
+
+func (w *world) State() revision.State { return w.state }
+
+func (w *world) Reload(cause string) (bool, error) {
+	if cause != "admin" || len(w.reload) == 0 {
+		return false, errors.New("not expected")
+	}
+	err := w.reload[0]
+	w.reload = w.reload[1:]
+	if err == nil {
+		next := *w.state.InForce
+		next.Number++
+		w.state.InForce = &next
+	}
+	return err == nil, err
+}
+
+func (w *world) Stats() []upstream.Stats { return w.stats }
+
+func (w *world) Force(name string, to breaker.State) bool {
+	for i := range w.stats {
+		if w.stats[i].Name == name && w.stats[i].Breaker != nil {
+			*w.stats[i].Breaker = breaker.Snapshot{State: to, Since: 100e9, Active: 2}
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) ReleaseBreaker(name string) bool { return w.Force(name, breaker.Closed) }
+
+func parse(t *testing.T, text string) (*config.Config, error) {
+	t.Helper()
+	return config.Parse("/etc/straum/straum.yaml", []byte(text), config.Options{
+		Getenv:   func(name string) (string, bool) { return secret, name == "STRAUM_ADMIN_TOKEN" },
+		Policies: chain.Schemas(chain.Order),
+	})
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	c, err := parse(t, straumYAML)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := compile.Compile(c, chain.Order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, refused := parse(t, "listeners:\n  - adress: \":8080\"\nadmin: { token: short-one }\n")
+	var problems *document.Problems
+	if !errors.As(refused, &problems) {
+		t.Fatalf("the bad configuration gives %v", refused)
+	}
+	return &world{
+		state: revision.State{
+			InForce: &revision.Revision{Number: 3, Accepted: start.Add(time.Hour), Config: c, Compiled: compiled},
+			LastTry: start.Add(2 * time.Hour), LastError: problems, Accepted: 3, Refused: 1,
+		},
+		reload: []error{nil, problems, errors.New("listener public: address already in use")},
+		stats: []upstream.Stats{
+			{Name: "orders", Balance: "least_requests", Budget: 12.5,
+				Breaker: &breaker.Snapshot{State: breaker.Open, Since: 90e9, Until: 104.5e9, Active: 2, Consecutive: 5, Trips: 1},
+				Endpoints: []upstream.EndpointStats{
+					{Address: "10.0.0.5:8080", Name: "10.0.0.5:8080", Usable: true, Health: "healthy", Detail: "200 OK", Active: 2, Latency: 0.0031,
+						Open: 12, Idle: 10, Answered: 12000, Failed: 3, Reused: 11840, Opened: map[string]uint64{"cold": 12, "idle_closed": 148}},
+					{Address: "10.0.0.9:8080", Name: "api.internal:8080", Health: "unhealthy", Detail: "connection refused", Ejected: true,
+						Failed: 40, Opened: map[string]uint64{}},
+				}},
+			{Name: "search", Balance: "round_robin", Budget: 10, Endpoints: []upstream.EndpointStats{
+				{Address: "10.0.2.5:8080", Name: "10.0.2.5:8080", Usable: true, Health: "unknown", Opened: map[string]uint64{}}}},
+		},
+	}
+}
+
+func (w *world) admin() *Admin {
+	a := New(Sources{
+		Version: "1.0.0", Commit: "2f7c1e9", Started: start,
+		Ready:     func() []Reason { return w.reasons },
+		Revisions: w, Upstreams: w,
+		Listeners: func() []listen.Stats {
+			return []listen.Stats{{Name: "public", Address: "[::]:8080", Sockets: 2, Open: 120, Parked: 80, Goroutines: 40, Accepted: 15233,
+				RefusedClient: 3, Evicted: 1, Expired: 9000, PausesLimit: 1, FastOpen: listen.FastOpenOn, Backlog: 4096}}
+		},
+		Exchanges: func() []metrics.Summary {
+			return []metrics.Summary{{Route: "orders", Count: 12000, Faulty: 12, P50: 2 * time.Millisecond, P95: 8 * time.Millisecond, P99: 32 * time.Millisecond,
+				Own50: 20 * time.Microsecond, Own95: 40 * time.Microsecond, Own99: 160 * time.Microsecond, OwnShare: 0.012}}
+		},
+		AccessLog: func() accesslog.Stats {
+			return accesslog.Stats{Written: 11990, Bytes: 4_796_000, Waiting: 4, Lost: accesslog.Losses{Slow: 6, Matter: 1}}
+		},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	a.now = func() int64 { return 100e9 }
+	a.wall = func() time.Time { return start.Add(26*time.Hour + 30*time.Minute) }
+	a.process = func() Process {
+		return Process{PID: 4711, Memory: 41 << 20, Heap: 9 << 20, Goroutines: 131, Descriptors: 140, DescriptorLimit: 1 << 20}
+	}
+	return a
+}
+
+// serve applies settings and closes at the end of the test.
+func (a *Admin) serveFor(t *testing.T, s Settings) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		a.Close(ctx)
+		if ctx.Err() != nil {
+			t.Error("Close did not end")
+		}
+	})
+	if err := a.Apply(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// scratch is a directory of ours with a short name, as sockets need.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "straum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func socketIn(t *testing.T) string { return filepath.Join(scratch(t), "admin.sock") }
+
+// caller makes a client that goes to a socket or an address whatever the URL says.
+func caller(t *testing.T, network, address string) *http.Client {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}

@@ -1,0 +1,65 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// The paths of the API, for Raw.
+const (
+	StatusPath    = "/v1/status"
+	RoutesPath    = "/v1/routes"
+	UpstreamsPath = "/v1/upstreams"
+	ConfigPath    = "/v1/config"
+	YAMLPath      = "/v1/config.yaml"
+	ReloadPath    = "/v1/reload"
+)
+
+// UpstreamPath is the path of one upstream.
+func UpstreamPath(name string) string { return UpstreamsPath + "/" + url.PathEscape(name) }
+
+// BreakerPath is the path of its breaker.
+func BreakerPath(name string) string { return UpstreamPath(name) + "/breaker" }
+
+// Status asks how the gateway is doing.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return call[Status](ctx, c, http.MethodGet, StatusPath, nil)
+}
+
+// Routes asks for limit rows of the compiled table from offset on.
+func (c *Client) Routes(ctx context.Context, offset, limit int) (Routes, error) {
+	return call[Routes](ctx, c, http.MethodGet, fmt.Sprintf("%s?offset=%d&limit=%d", RoutesPath, offset, limit), nil)
+}
+
+// Upstreams asks for all upstreams.
+func (c *Client) Upstreams(ctx context.Context) ([]Upstream, error) {
+	list, err := call[UpstreamList](ctx, c, http.MethodGet, UpstreamsPath, nil)
+	return list.Upstreams, err
+}
+
+// Upstream asks for one upstream.
+func (c *Client) Upstream(ctx context.Context, name string) (Upstream, error) {
+	return call[Upstream](ctx, c, http.MethodGet, UpstreamPath(name), nil)
+}
+
+// SetBreaker holds the breaker of an upstream open or closed, or with auto lets it decide again.
+func (c *Client) SetBreaker(ctx context.Context, name, state string) (Breaker, error) {
+	return call[Breaker](ctx, c, http.MethodPost, BreakerPath(name), map[string]string{"state": state})
+}
+
+// Config asks for the configuration in force, without its secrets.
+func (c *Client) Config(ctx context.Context) (Configuration, error) {
+	return call[Configuration](ctx, c, http.MethodGet, ConfigPath, nil)
+}
+
+// YAML asks for the same as text.
+func (c *Client) YAML(ctx context.Context) ([]byte, error) {
+	return c.Raw(ctx, http.MethodGet, YAMLPath, nil)
+}
+
+// Reload orders the gateway to read its configuration again.
+func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
+	return call[Reloaded](ctx, c, http.MethodPost, ReloadPath, nil)
+}

@@ -1,0 +1,230 @@
+package client
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// The types of the API's JSON, in the order of its endpoints. What each field means stands in /openapi.json.
+
+// Status is how the gateway is doing.
+type Status struct {
+	Version   string     `json:"version"`
+	Commit    string     `json:"commit,omitempty"`
+	Started   time.Time  `json:"started"`
+	Uptime    float64    `json:"uptime_seconds"`
+	Ready     bool       `json:"ready"`
+	NotReady  []Reason   `json:"not_ready,omitempty"`
+	Revision  Serving    `json:"revision"`
+	Listeners []Listener `json:"listeners"`
+	Requests  Requests   `json:"requests"`
+	AccessLog AccessLog  `json:"access_log"`
+	Process   Process    `json:"process"`
+}
+
+// Serving tells which configuration serves, and how the last attempt to change it went.
+type Serving struct {
+	Number   int        `json:"number"`
+	Loaded   *time.Time `json:"loaded,omitempty"`
+	File     string     `json:"file,omitempty"`
+	LastTry  *time.Time `json:"last_try,omitempty"`
+	Problems []Mistake  `json:"problems,omitempty"`
+	More     int        `json:"more_problems,omitempty"`
+	Accepted uint64     `json:"accepted"`
+	Refused  uint64     `json:"refused"`
+}
+
+// Reason is one thing that keeps the gateway from being ready.
+type Reason struct {
+	Check  string `json:"check"`
+	Reason string `json:"reason"`
+}
+
+// Listener are the figures of one listener since it was opened.
+type Listener struct {
+	Name       string  `json:"name"`
+	Address    string  `json:"address"`
+	Draining   bool    `json:"draining"`
+	Sockets    int     `json:"sockets"`
+	Open       int64   `json:"open"`
+	Parked     int     `json:"parked"`
+	Goroutines int64   `json:"goroutines"`
+	Accepted   uint64  `json:"accepted"`
+	Refused    Refused `json:"refused"`
+	Queued     int     `json:"queued"`
+	Backlog    int     `json:"backlog"`
+	Pauses     Pauses  `json:"pauses"`
+	FastOpen   string  `json:"fast_open"`
+}
+
+// Refused counts connections by why they were closed.
+type Refused struct {
+	Client     uint64 `json:"client"`
+	Proxy      uint64 `json:"proxy"`
+	Evicted    uint64 `json:"evicted"`
+	Expired    uint64 `json:"expired"`
+	Unparkable uint64 `json:"unparkable"`
+}
+
+// Pauses counts stops of accepting by what ran out.
+type Pauses struct {
+	Limit       uint64 `json:"limit"`
+	Descriptors uint64 `json:"descriptors"`
+	Other       uint64 `json:"other"`
+}
+
+// Requests are the exchanges since the start.
+type Requests struct {
+	Total  uint64          `json:"total"`
+	Faulty uint64          `json:"faulty"`
+	Routes []RouteRequests `json:"routes"`
+}
+
+// RouteRequests are the exchanges of one route.
+type RouteRequests struct {
+	Route    string    `json:"route"`
+	Total    uint64    `json:"total"`
+	Faulty   uint64    `json:"faulty"`
+	Duration Quantiles `json:"duration"`
+	Own      Quantiles `json:"own"`
+	OwnShare float64   `json:"own_share"`
+}
+
+// Quantiles are in seconds.
+type Quantiles struct {
+	P50 float64 `json:"p50_seconds"`
+	P95 float64 `json:"p95_seconds"`
+	P99 float64 `json:"p99_seconds"`
+}
+
+// AccessLog are the figures of the access log.
+type AccessLog struct {
+	Written  uint64 `json:"written"`
+	Bytes    uint64 `json:"bytes"`
+	Waiting  uint64 `json:"waiting"`
+	Lost     Lost   `json:"lost"`
+	Failures uint64 `json:"failures"`
+	Failing  bool   `json:"failing"`
+	Error    string `json:"error,omitempty"`
+}
+
+// Lost counts lines by what stood in their way.
+type Lost struct {
+	Slow    uint64 `json:"slow"`
+	Failing uint64 `json:"failing"`
+	Closed  uint64 `json:"closed"`
+	Matter  uint64 `json:"important"`
+}
+
+// Process is what the process takes of the box.
+type Process struct {
+	PID             int    `json:"pid"`
+	Memory          uint64 `json:"memory_bytes"`
+	Heap            uint64 `json:"heap_bytes"`
+	Goroutines      int    `json:"goroutines"`
+	Descriptors     int    `json:"descriptors"`
+	DescriptorLimit uint64 `json:"descriptor_limit"`
+}
+
+// Routes are a stretch of the compiled table.
+type Routes struct {
+	Revision int     `json:"revision"`
+	Total    int     `json:"total"`
+	Routes   []Route `json:"routes"`
+}
+
+// Route is one row of the table: a route under one host and one path.
+type Route struct {
+	Name       string   `json:"name"`
+	Host       string   `json:"host"`
+	Path       string   `json:"path"`
+	Methods    []string `json:"methods,omitempty"`
+	Conditions []string `json:"conditions,omitempty"`
+	Upstream   string   `json:"upstream,omitempty"`
+	Rewrite    string   `json:"rewrite,omitempty"`
+	Policies   []string `json:"policies,omitempty"`
+	Source     string   `json:"source,omitempty"`
+	Why        string   `json:"why"`
+}
+
+// UpstreamList are all upstreams.
+type UpstreamList struct {
+	Upstreams []Upstream `json:"upstreams"`
+}
+
+// Upstream are the figures of one upstream.
+type Upstream struct {
+	Name        string     `json:"name"`
+	Balance     string     `json:"balance"`
+	Usable      int        `json:"usable_endpoints"`
+	RetryBudget float64    `json:"retry_budget"`
+	Breaker     *Breaker   `json:"breaker,omitempty"`
+	Pool        Pool       `json:"pool"`
+	Endpoints   []Endpoint `json:"endpoints"`
+}
+
+// Breaker is where a breaker stands.
+type Breaker struct {
+	State       string  `json:"state"`
+	For         float64 `json:"for_seconds"`
+	RetryIn     float64 `json:"retry_in_seconds,omitempty"`
+	Active      int64   `json:"active"`
+	Consecutive int64   `json:"consecutive_failures"`
+	Window      Window  `json:"window"`
+	Trips       int     `json:"trips"`
+	Probing     int     `json:"probing"`
+	Successes   int     `json:"successes"`
+}
+
+// Window counts the requests of the last seconds.
+type Window struct {
+	Calls  int `json:"calls"`
+	Errors int `json:"errors"`
+	Slow   int `json:"slow"`
+}
+
+// Endpoint are the figures of one endpoint.
+type Endpoint struct {
+	Address  string  `json:"address"`
+	Name     string  `json:"name,omitempty"`
+	Usable   bool    `json:"usable"`
+	Health   string  `json:"health"`
+	Detail   string  `json:"detail,omitempty"`
+	Ejected  bool    `json:"ejected"`
+	Active   int64   `json:"active"`
+	Latency  float64 `json:"latency_seconds"`
+	Answered uint64  `json:"answered"`
+	Failed   uint64  `json:"failed"`
+	Pool     Pool    `json:"pool"`
+}
+
+// Pool are the figures of the connections to one endpoint, or to all of an upstream.
+type Pool struct {
+	Open       int64    `json:"open"`
+	Idle       int      `json:"idle"`
+	Waiting    int64    `json:"waiting"`
+	Reused     uint64   `json:"reused"`
+	Opened     uint64   `json:"opened"`
+	ReuseShare float64  `json:"reuse_share"`
+	OpenedBy   []Opened `json:"opened_by"`
+}
+
+// Opened counts openings of connections for one reason.
+type Opened struct {
+	Reason  string `json:"reason"`
+	Count   uint64 `json:"count"`
+	Meaning string `json:"meaning"`
+}
+
+// Configuration is the configuration in force.
+type Configuration struct {
+	Revision int             `json:"revision"`
+	Files    []string        `json:"files"`
+	Config   json.RawMessage `json:"config"`
+}
+
+// Reloaded is what became of an order to reload.
+type Reloaded struct {
+	Revision int  `json:"revision"`
+	Changed  bool `json:"changed"`
+}

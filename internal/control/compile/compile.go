@@ -1,0 +1,100 @@
+package compile
+
+import (
+	"straum.dev/straum/internal/config"
+	"straum.dev/straum/internal/document"
+	"straum.dev/straum/internal/edge"
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/policy"
+	"straum.dev/straum/internal/edge/route"
+	"straum.dev/straum/internal/edge/upstream"
+)
+
+// Compiled is a configuration as the data path takes it. It is immutable and may be put in force any number of times.
+type Compiled struct {
+	Listeners []Listener
+
+	upstreams []upstream.Settings // without slots
+	table     *route.Table
+	routes    []compiledRoute // by the index the table gives
+	otherwise *policy.Chain   // of requests without a route
+}
+
+// Slot gives the number that stands for a name in counters; see exchange.Route.Slot. The numbers of a process are limited, so they
+// are asked for only when a configuration is put in force.
+type Slot func(name string) int
+
+// Compile compiles a configuration that config.Load has accepted. kinds is chain.Order. The error is *document.Problems with every
+// mistake found.
+func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
+	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{}}
+	for i := range c.Listeners {
+		k.listener(&c.Listeners[i])
+	}
+	for i := range c.Upstreams {
+		k.upstream(&c.Upstreams[i])
+	}
+	k.everywhere()
+	k.routes()
+	if err := k.problems.Err(); err != nil {
+		return nil, err
+	}
+	return k.out, nil
+}
+
+// compiler is what one Compile has so far.
+type compiler struct {
+	config   *config.Config
+	kinds    []policy.Kind
+	out      *Compiled
+	problems document.Problems
+
+	everyRoute []config.Policy // the policies on every route, or none if they cannot be built
+}
+
+// blame adds a problem.
+func (k *compiler) blame(at document.Node, format string, args ...any) {
+	k.problems.Add(at.Errorf(format, args...))
+}
+
+// refused adds a problem for the refusal of a package of the data path; nil is none.
+func (k *compiler) refused(at document.Node, err error) {
+	if err != nil {
+		k.blame(at, "%s", err)
+	}
+}
+
+// Upstreams are the settings of all upstreams, in the order of the configuration.
+func (c *Compiled) Upstreams(slot Slot) []upstream.Settings {
+	out := make([]upstream.Settings, len(c.upstreams))
+	for i, s := range c.upstreams {
+		s.Slot = slot(s.Name)
+		out[i] = s
+	}
+	return out
+}
+
+// Snapshot makes the snapshot of a revision. live holds an upstream for every one of Upstreams, by name.
+func (c *Compiled) Snapshot(revision int, live map[string]*upstream.Upstream, slot Slot) *edge.Snapshot {
+	s := &edge.Snapshot{Revision: revision, Table: c.table, Routes: make([]*edge.Route, len(c.routes)), Default: c.otherwise}
+	for i := range c.routes {
+		r := &c.routes[i]
+		s.Routes[i] = &edge.Route{
+			Info:     &exchange.Route{Name: r.name, Slot: slot(r.name), ServerTiming: r.serverTiming},
+			Chain:    r.chain,
+			Upstream: live[r.upstream],
+			Rewrite:  r.rewrite,
+			Host:     r.host,
+			Timeouts: r.timeouts,
+		}
+	}
+	return s
+}
+
+// Counts are the sizes of what was compiled.
+func (c *Compiled) Counts() (listeners, routes, upstreams, endpoints int) {
+	for i := range c.upstreams {
+		endpoints += len(c.upstreams[i].Endpoints)
+	}
+	return len(c.Listeners), len(c.routes), len(c.upstreams), endpoints
+}
