@@ -39,10 +39,10 @@ func demo(listen string, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	d := &stage{file: filepath.Join(dir, "straum.yaml"), access: filepath.Join(dir, "access.log")}
+	d := &stage{file: filepath.Join(dir, "straum.yaml"), access: filepath.Join(dir, "access.log"), socket: filepath.Join(dir, "admin.sock")}
 	defer d.close()
-	for i := range d.actors {
-		a := &d.actors[i]
+	for i := range d.endpoints {
+		a := &d.endpoints[i]
 		a.handler = &line{name: "endpoint " + strconv.Itoa(i+1)}
 		if err := a.start("127.0.0.1:0"); err != nil {
 			return err
@@ -64,6 +64,14 @@ func demo(listen string, out io.Writer) error {
 	return serve(revision.File(d.file), serving{watch: true, ready: func(*gateway) { fmt.Fprint(out, d.programme()) }})
 }
 
+// itself is how this program is called again.
+func itself() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/straum"
+	}
+	return os.Args[0]
+}
+
 // free returns the address if nobody listens there, and otherwise one with a port that is free now.
 func free(address string) (string, error) {
 	ln, err := net.Listen("tcp", address)
@@ -80,24 +88,25 @@ func free(address string) (string, error) {
 	return ln.Addr().String(), nil
 }
 
-// stage is what the demo shows: two actors that can die and come back, and a prompter who tells them.
+// stage is what the demo shows: two endpoints that can die and come back, and a prompter that tells them to.
 type stage struct {
 	file, access     string
+	socket           string
 	gateway, metrics string
-	actors           [2]actor
-	prompter         actor
+	endpoints        [2]endpoint
+	prompter         endpoint
 }
 
 func (d *stage) close() {
-	for i := range d.actors {
-		d.actors[i].stop()
+	for i := range d.endpoints {
+		d.endpoints[i].stop()
 	}
 	d.prompter.stop()
 }
 
 func (d *stage) config() string {
-	return strings.NewReplacer("GATEWAY", d.gateway, "ONE", d.actors[0].address, "TWO", d.actors[1].address, "PROMPTER", d.prompter.address,
-		"ACCESS", d.access, "METRICS", d.metrics).Replace(`# The demo's configuration. Change it and save: it is put in force at once, or refused and told on the terminal.
+	return strings.NewReplacer("GATEWAY", d.gateway, "ONE", d.endpoints[0].address, "TWO", d.endpoints[1].address, "PROMPTER", d.prompter.address,
+		"ACCESS", d.access, "METRICS", d.metrics, "SOCKET", d.socket).Replace(`# The demo's configuration. Change it and save: it is put in force at once, or refused and told on the terminal.
 listeners:
   - address: GATEWAY
 
@@ -123,12 +132,13 @@ routes:
 
 log: { format: text, access: { to: ACCESS } }
 metrics: { address: METRICS }
-admin: off
+admin: { socket: SOCKET }
 `)
 }
 
 func (d *stage) programme() string {
-	return strings.NewReplacer("GATEWAY", d.gateway, "FILE", d.file, "ACCESS", d.access, "METRICS", d.metrics).Replace(`
+	return strings.NewReplacer("GATEWAY", d.gateway, "FILE", d.file, "ACCESS", d.access, "METRICS", d.metrics,
+		"SOCKET", d.socket, "STRAUM", itself()).Replace(`
 A gateway serves http://GATEWAY in front of two endpoints. Try in another terminal:
 
   # The endpoints take turns; the head has the request's id, and where its time went.
@@ -137,7 +147,7 @@ A gateway serves http://GATEWAY in front of two endpoints. Try in another termin
   # An answer that explains itself.
   curl -i GATEWAY/nowhere
 
-  # Endpoint 2 dies, and no request fails. Then it comes back.
+  # Endpoint 2 dies, and no request fails. After two failed checks it is out (see the log below). Then it comes back.
   curl -X POST GATEWAY/_demo/kill/2
   for i in 1 2 3 4; do curl GATEWAY/hello; done
   curl -X POST GATEWAY/_demo/revive/2
@@ -147,7 +157,9 @@ A gateway serves http://GATEWAY in front of two endpoints. Try in another termin
   curl GATEWAY/bonjour
   echo nonsense >> FILE
 
-  # What there is to see: one line a request, and metrics.
+  # What there is to see: health, pools and why connections were opened; one line a request; metrics.
+  STRAUM status --socket SOCKET
+  STRAUM upstreams --socket SOCKET
   tail ACCESS
   curl -s http://METRICS/metrics | grep ^straum_
 
@@ -156,15 +168,15 @@ Ctrl-C ends it. What follows is the gateway's own log.
 `)
 }
 
-// prompt kills and revives actors: POST /_demo/kill/2, POST /_demo/revive/2.
+// prompt kills and revives endpoints: POST /_demo/kill/2, POST /_demo/revive/2.
 func (d *stage) prompt(w http.ResponseWriter, r *http.Request) {
 	what, which, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/_demo/"), "/")
 	n, err := strconv.Atoi(which)
-	if err != nil || n < 1 || n > len(d.actors) {
+	if err != nil || n < 1 || n > len(d.endpoints) {
 		http.Error(w, "there are endpoints 1 and 2: POST /_demo/kill/2", http.StatusNotFound)
 		return
 	}
-	a := &d.actors[n-1]
+	a := &d.endpoints[n-1]
 	switch what {
 	case "kill":
 		a.stop()
@@ -180,8 +192,8 @@ func (d *stage) prompt(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// actor is a small server that can die and come back at its address.
-type actor struct {
+// endpoint is a small server that can die and come back at its address.
+type endpoint struct {
 	handler http.Handler
 	address string // once it was started
 
@@ -189,7 +201,7 @@ type actor struct {
 	server *http.Server // nil when it is dead
 }
 
-func (a *actor) start(address string) error {
+func (a *endpoint) start(address string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server != nil {
@@ -210,7 +222,7 @@ func (a *actor) start(address string) error {
 }
 
 // stop dies: connections break off.
-func (a *actor) stop() {
+func (a *endpoint) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server != nil {
@@ -219,7 +231,7 @@ func (a *actor) stop() {
 	}
 }
 
-// line is what an actor says.
+// line is what an endpoint says.
 type line struct{ name string }
 
 func (l *line) ServeHTTP(w http.ResponseWriter, _ *http.Request) {

@@ -13,9 +13,9 @@ import (
 func TestThePrompterKillsAndRevives(t *testing.T) {
 	d := &stage{}
 	defer d.close()
-	for i := range d.actors {
-		d.actors[i].handler = &line{name: "endpoint"}
-		if err := d.actors[i].start("127.0.0.1:0"); err != nil {
+	for i := range d.endpoints {
+		d.endpoints[i].handler = &line{name: "endpoint"}
+		if err := d.endpoints[i].start("127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -30,7 +30,7 @@ func TestThePrompterKillsAndRevives(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	lives := func(i int) bool {
-		r, err := client.Get("http://" + d.actors[i].address)
+		r, err := client.Get("http://" + d.endpoints[i].address)
 		if err != nil {
 			return false
 		}
@@ -38,9 +38,9 @@ func TestThePrompterKillsAndRevives(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		return string(body) == "hello from endpoint\n"
 	}
-	address := d.actors[1].address
+	address := d.endpoints[1].address
 	if !lives(0) || !lives(1) {
-		t.Fatal("an actor does not act")
+		t.Fatal("an endpoint does not act")
 	}
 	say("/_demo/kill/2", 200, "endpoint 2 is dead")
 	say("/_demo/kill/2", 200, "endpoint 2 is dead")
@@ -49,7 +49,7 @@ func TestThePrompterKillsAndRevives(t *testing.T) {
 	}
 	say("/_demo/revive/2", 200, "endpoint 2 is back")
 	say("/_demo/revive/2", 200, "endpoint 2 is back")
-	if !lives(1) || d.actors[1].address != address {
+	if !lives(1) || d.endpoints[1].address != address {
 		t.Error("it did not come back where it was")
 	}
 	say("/_demo/kill/3", 404, "there are endpoints 1 and 2")
@@ -60,7 +60,7 @@ func TestThePrompterKillsAndRevives(t *testing.T) {
 func TestTheConfigurationsWeWriteAreGood(t *testing.T) {
 	d := &stage{gateway: "127.0.0.1:8080", metrics: "127.0.0.1:9900", access: "/tmp/access.log"}
 	for i, address := range []string{"127.0.0.1:1", "127.0.0.1:2"} {
-		d.actors[i].address = address
+		d.endpoints[i].address = address
 	}
 	d.prompter.address = "127.0.0.1:3"
 	p := &proxy{to: []string{`unix:/run/"quoted" ${HOME}`, "127.0.0.1:1"}, listen: ":8080", host: "keep", access: "stdout", metrics: "127.0.0.1:9900"}

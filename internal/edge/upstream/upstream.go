@@ -355,6 +355,8 @@ func (u *Upstream) changed(e *endpoint, c health.Change, detail string) {
 	case health.None:
 	case health.BecameSick, health.Ejected:
 		u.log.Warn("endpoint is out", "endpoint", e.address, "change", c.String(), "detail", detail)
+	case health.BecameOK:
+		u.log.Info("endpoint is healthy", "endpoint", e.address, "detail", detail)
 	default:
 		u.log.Info("endpoint is back", "endpoint", e.address, "change", c.String(), "detail", detail)
 	}
