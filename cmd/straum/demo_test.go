@@ -58,7 +58,7 @@ func TestThePrompterKillsAndRevives(t *testing.T) {
 }
 
 func TestTheConfigurationsWeWriteAreGood(t *testing.T) {
-	d := &stage{gateway: "127.0.0.1:8080", metrics: "127.0.0.1:9900", access: "/tmp/access.log"}
+	d := &stage{gateway: "127.0.0.1:8080", metrics: "127.0.0.1:9900", access: "/tmp/access.log", socket: "/tmp/admin.sock"}
 	for i, address := range []string{"127.0.0.1:1", "127.0.0.1:2"} {
 		d.endpoints[i].address = address
 	}

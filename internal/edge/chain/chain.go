@@ -6,6 +6,9 @@ package chain
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"straum.dev/straum/internal/edge/policy"
 )
@@ -17,11 +20,17 @@ type Use struct {
 }
 
 // Compile builds the chain of a route. Policies set on every route come first in everywhere; one of the same name in own replaces
-// it. kinds is Order, unless a test has its own.
+// it. kinds is Order, unless a test has its own. What the configuration's own check refuses is refused here too: names that no kind
+// has, and one name twice in a list.
 func Compile(kinds []policy.Kind, everywhere, own []Use) (*policy.Chain, error) {
 	chosen := map[string]Use{}
 	for _, list := range [][]Use{everywhere, own} {
+		seen := map[string]bool{}
 		for _, use := range list {
+			if seen[use.Name] {
+				return nil, fmt.Errorf("the policy %s is here twice; remove one", use.Name)
+			}
+			seen[use.Name] = true
 			chosen[use.Name] = use
 		}
 	}
@@ -40,10 +49,18 @@ func Compile(kinds []policy.Kind, everywhere, own []Use) (*policy.Chain, error) 
 			panic(fmt.Sprintf("BUG: policy %s takes part in no step", kind.Name))
 		}
 	}
-	for name := range chosen {
-		return nil, fmt.Errorf("there is no policy %q", name) // the configuration was checked against Schemas; this is a second line
+	if len(chosen) > 0 {
+		return nil, fmt.Errorf("there is no policy %s; there are %s", slices.Min(slices.Collect(maps.Keys(chosen))), names(kinds))
 	}
 	return c, nil
+}
+
+func names(kinds []policy.Kind) string {
+	var all []string
+	for _, kind := range kinds {
+		all = append(all, kind.Name)
+	}
+	return strings.Join(all, ", ")
 }
 
 // Schemas gives the options struct of every policy by name, for checking a configuration and for the schema of editors.

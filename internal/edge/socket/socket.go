@@ -496,8 +496,9 @@ func (c *Conn) Quiet() bool {
 
 func (w *work) lookQuiet(fd uintptr) { w.quiet = sysQuiet(fd) }
 
-// Unacknowledged is how many of the bytes written the peer's kernel has not confirmed to have taken, or -1 when that cannot be
-// told. Bytes that were never confirmed were never seen by the peer's program.
+// Unacknowledged is how many of the bytes written the peer's kernel has not confirmed, or -1 when that cannot be told. Confirmation
+// may lag behind arrival by 40 ms, so unconfirmed bytes may have been seen; but none of them had arrived when the peer sent its
+// end, if that has come.
 func (c *Conn) Unacknowledged() int64 {
 	n := int64(-1)
 	if !c.unix {

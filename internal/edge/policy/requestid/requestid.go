@@ -38,6 +38,9 @@ func build(o policy.Options) (any, error) {
 	if strings.Trim(options.Header, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" || options.Header == "" {
 		return nil, o.Errorf("header", "%q is not a field name: letters, digits and hyphens are allowed", options.Header)
 	}
+	if known := exchange.Lookup(options.Header); known != exchange.Other && known != exchange.XRequestID {
+		return nil, o.Errorf("header", "%s has a meaning of its own in HTTP or to this gateway; choose another name, such as X-Request-Id", known)
+	}
 	return &requestID{options.Header, options.Accept, options.Response}, nil
 }
 
@@ -46,7 +49,6 @@ func (r *requestID) Request(x *exchange.Exchange) {
 	if r.accept {
 		if id, ok := x.Request.Header.Header(r.header); ok && valid(id) {
 			x.ID = id
-			return
 		}
 	}
 	x.Request.Header.SetHeader(r.header, x.ID)

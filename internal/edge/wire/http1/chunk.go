@@ -54,6 +54,9 @@ func (s chunkState) complete(b []byte) bool {
 	if end < 0 {
 		return false
 	}
+	if class[b[0]]&hexDigit == 0 {
+		return true // it will be refused, for which nothing is waited for
+	}
 	rest := b[end+1:]
 	if b[0] == '0' {
 		return bytes.HasPrefix(rest, []byte("\r\n"))

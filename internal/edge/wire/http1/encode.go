@@ -3,6 +3,7 @@ package http1
 import (
 	"io"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"straum.dev/straum/internal/bufpool"
@@ -163,6 +164,7 @@ type writer struct {
 	patience time.Duration
 	pace     pace
 	buf      [bufpool.Small]byte
+	last     atomic.Bool // copy has got the last run from its source, and writes it
 }
 
 // flush writes what was gathered, and run behind it.
@@ -201,6 +203,9 @@ func (w *writer) copy(b exchange.Body, how framed, trailer *exchange.Fields) (re
 		if err != nil {
 			return err, nil
 		}
+		if direct != nil && direct.end == endsNow {
+			w.last.Store(true)
+		}
 		if err := w.run(run, how); err != nil {
 			return nil, err
 		}
@@ -222,6 +227,7 @@ func (w *writer) splice(b *body) (read, write error) {
 		if b.patience == 0 || b.watch != nil && now+tick < by {
 			by = now + tick
 		}
+		w.last.Store(b.left <= spliceAtOnce)
 		n, read, write := socket.Splice(w.conn, b.conn, min(b.left, spliceAtOnce), by, int64(w.patience))
 		b.left -= n
 		b.seen += n

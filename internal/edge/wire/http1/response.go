@@ -26,7 +26,7 @@ func parseResponse(b []byte, method string, h *head, r *exchange.Response) (n in
 		return 0, 0, err
 	}
 	at, err := h.fields(b, next, upstreamHeadFields, &r.Header)
-	if err == errMore && len(b) > upstreamHead {
+	if err == errMore && len(b) > upstreamHead || err == nil && at > upstreamHead {
 		err = errHeadTooLarge
 	}
 	if err != nil {

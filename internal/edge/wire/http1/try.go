@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"syscall"
 	"time"
 
 	"straum.dev/straum/internal/bufpool"
@@ -176,6 +177,7 @@ func (t *Try) start() {
 		t.done = make(chan struct{}, 1)
 	}
 	t.sending = true
+	t.out.last.Store(false)
 	go t.runSend()
 }
 
@@ -200,18 +202,36 @@ func (t *Try) runSend() {
 	t.done <- struct{}{}
 }
 
-// joined says whether the sending goroutine has ended, without waiting long.
+// joined says whether the sending goroutine has ended, without waiting for it.
 func (t *Try) joined() bool {
-	for range 3 {
-		if !t.sending {
-			return true
-		}
+	if t.sending {
 		select {
 		case <-t.done:
 			t.sending = false
 		default:
-			runtime.Gosched() // it may have written its last byte and not returned yet
 		}
+	}
+	return !t.sending
+}
+
+// finished is joined for when the endpoint has answered. A sender that is just about to return from its last write is waited for;
+// one that has more to send, or is stuck, has been answered early.
+func (t *Try) finished() bool {
+	for range 3 {
+		if t.joined() {
+			return true
+		}
+		runtime.Gosched()
+	}
+	if !t.out.last.Load() {
+		return false
+	}
+	timer := time.NewTimer(time.Duration(tick))
+	defer timer.Stop()
+	select {
+	case <-t.done:
+		t.sending = false
+	case <-timer.C:
 	}
 	return !t.sending
 }
@@ -342,7 +362,7 @@ func (t *Try) settle(minor uint8) *fault.Fault {
 	if x.Response.Status == 426 && t.head.upgrade != "" {
 		x.Response.Header.Append(exchange.Upgrade, "Upgrade", t.head.upgrade) // RFC 9110 §15.5.22
 	}
-	if !t.joined() {
+	if !t.finished() {
 		x.Request.Streaming = true
 		t.refuse("early_answer")
 	}
@@ -404,14 +424,25 @@ func (t *Try) failed(err error) *fault.Fault {
 	switch {
 	case t.w > 0:
 		phase = fault.Answered
-	case t.conn.Unacknowledged() >= t.conn.Out()-t.outMark:
-		// Not one byte of the request got as far as the endpoint's kernel: it had closed the connection before.
+	case t.unsent(err):
 		phase = fault.NotSent
 	}
 	if err == socket.ErrTimeout {
 		return fault.At(fault.UpstreamTimeout, max(phase, fault.MaybeProcessed), errors.New("no answer within the time allowed"))
 	}
 	return fault.At(fault.UpstreamReset, phase, err)
+}
+
+// unsent says whether it is proven that the endpoint has not seen the request. Either nothing could be written at all. Or the
+// endpoint had closed the connection before the request arrived: its end came (io.EOF, or EPIPE when the reset that our bytes
+// provoked was faster) and confirmed none of our bytes, and every segment confirms what had arrived when it was sent. A reset
+// alone proves nothing: it confirms nothing either, whatever was read before.
+func (t *Try) unsent(err error) bool {
+	sent := t.conn.Out() - t.outMark
+	if sent == 0 {
+		return true
+	}
+	return (err == io.EOF || errors.Is(err, syscall.EPIPE)) && t.conn.Unacknowledged() >= sent
 }
 
 // stopSending ends the sending goroutine and waits for it.
@@ -432,7 +463,7 @@ func (t *Try) Account() {
 	in := t.conn.In()
 	t.x.Bytes.UpstreamIn += in - t.inMark
 	t.inMark = in
-	if !t.joined() {
+	if !t.finished() {
 		t.refuse("early_answer")
 		t.stopSending()
 	}

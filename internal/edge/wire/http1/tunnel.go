@@ -17,7 +17,6 @@ import (
 func (s *Session) Tunnel(x *exchange.Exchange, endpoint *socket.Conn, early []byte) {
 	t := &tunnel{client: s.conn, endpoint: endpoint, idle: s.set.Timeouts.TunnelIdle, progress: s.set.Timeouts.Progress}
 	t.moved.Store(clock.Now())
-	in, out := endpoint.In(), endpoint.Out()
 	unread := s.desk.unread()
 	s.desk.r, s.desk.begun = s.desk.w, false
 	if s.conn.Write(early, nil, int64(t.progress)) != nil || endpoint.Write(unread, nil, int64(t.progress)) != nil {
@@ -30,8 +29,6 @@ func (s *Session) Tunnel(x *exchange.Exchange, endpoint *socket.Conn, early []by
 	}()
 	t.runMove(t.endpoint, t.client)
 	<-up
-	x.Bytes.UpstreamIn += endpoint.In() - in
-	x.Bytes.UpstreamOut += endpoint.Out() - out
 	x.KeepAlive = false
 	x.End = exchange.Tunnelled
 }
