@@ -132,6 +132,7 @@ func TestRequestAllocatesNothing(t *testing.T) {
 			if !bytes.HasPrefix(in, []byte("HTTP/1.1 200 ")) {
 				t.Fatalf("%.200s", in[:size])
 			}
+			allowed := uint64(requests / 50) // for what happens once a second; one allocation a request is fifty times that
 			best := uint64(1 << 62)
 			for round := 0; round < 3 && best > allowed; round++ {
 				var before, after runtime.MemStats
@@ -142,8 +143,9 @@ func TestRequestAllocatesNothing(t *testing.T) {
 				runtime.ReadMemStats(&after)
 				best = min(best, after.Mallocs-before.Mallocs)
 			}
+			t.Logf("%d allocations in %d requests", best, requests)
 			if best > allowed {
-				t.Errorf("%d allocations in %d requests", best, requests)
+				t.Errorf("want %d at most", allowed)
 			}
 			requests = 2000
 		})

@@ -64,7 +64,7 @@ func TestTryDeadlineThenRetry(t *testing.T) {
 // full listens with a backlog that is full, so that connecting hangs.
 func full(t *testing.T) string {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

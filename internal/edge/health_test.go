@@ -147,6 +147,19 @@ func TestMaxActive(t *testing.T) {
 	}
 }
 
+// What no endpoint was asked for holds no place.
+func TestNoEndpointHoldsNoPlace(t *testing.T) {
+	g := start(t, func(s *setup) {
+		s.upstream.Endpoints[0].Weight = 0
+		s.upstream.Breaker = &breaker.Settings{MaxActive: 1, Cooldown: time.Second, MaxCooldown: time.Second, Probes: 1, Successes: 1, ProbeTimeout: time.Minute}
+	}, dead(t))
+	for range 3 {
+		if m, _ := g.ask(get); readProblem(t, m).Code != "no_endpoint" || g.stats().Breaker.Active != 0 {
+			t.Errorf("%s, %+v", m, g.stats().Breaker)
+		}
+	}
+}
+
 // Neither clients that leave nor 4xx open a breaker, and a retry that meets the open breaker ends.
 func TestRetryMeetsOpenBreaker(t *testing.T) {
 	g := start(t, func(s *setup) {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"straum.dev/straum/internal/edge/breaker"
+	"straum.dev/straum/internal/edge/health"
 	"straum.dev/straum/internal/edge/upstream"
 	"straum.dev/straum/test/wire"
 )
@@ -406,4 +408,47 @@ func TestUnixEndpoint(t *testing.T) {
 	if s := g.endpoint(); s.Reused != 2 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// Revisions come and go under traffic; no request notices.
+func TestReloadUnderTraffic(t *testing.T) {
+	a, b := wire.Listen(t, wire.Answering(wire.OK(""))), wire.Listen(t, wire.Answering(wire.OK("")))
+	g := start(t, func(s *setup) { s.silent = true }, a.Addr, b.Addr)
+	var stop atomic.Bool
+	var asked atomic.Int64
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			c := wire.Dial(t, g.addr)
+			for !stop.Load() {
+				c.Send(crlf(get))
+				if m := c.Answer("GET"); m.Status() != 200 {
+					t.Errorf("%s%s", m, m.Body)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	both := g.setup.upstream.Endpoints
+	for i := range 60 {
+		s := *g.setup
+		s.upstream.Endpoints = [][]upstream.Endpoint{both, both[:1], both[1:]}[i%3]
+		s.upstream.Pool.Idle, s.upstream.Pool.Connections = i%4, i%3*4
+		s.upstream.Breaker = nil
+		if i%2 == 0 {
+			s.upstream.Breaker = &breaker.Settings{MaxActive: 100 + i, Cooldown: time.Second, MaxCooldown: time.Second, Probes: 1, Successes: 1, ProbeTimeout: time.Second}
+		}
+		if i%5 == 0 {
+			s.upstream.Check = &health.Check{Every: time.Hour, Timeout: wire.Patience, TCP: true, Expect: []health.Statuses{{From: 200, To: 299}}}
+		}
+		if i%7 == 6 {
+			s.upstream.Name = "other"
+		}
+		before := asked.Load()
+		g.use(&s)
+		await(t, "traffic to go on", func() bool { return asked.Load() > before+4 })
+	}
+	stop.Store(true)
+	group.Wait()
 }

@@ -1,14 +1,18 @@
 package edge_test
 
 import (
+	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"straum.dev/straum/internal/edge/breaker"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/retry"
+	"straum.dev/straum/internal/edge/upstream"
 	"straum.dev/straum/test/wire"
 )
 
@@ -212,6 +216,9 @@ func TestStaleConnection(t *testing.T) {
 			e := wire.Listen(t, func(p *wire.Peer, m *wire.Message) bool {
 				p.Body(m, "")
 				arrived.Add(1)
+				if m.Has("X-Straum-Attempt") {
+					t.Error("marked as a retry")
+				}
 				if m.Target() == "/things" {
 					p.Send(wire.OK("first")) // and keeps quiet about closing the connection right away
 					if reset {
@@ -224,6 +231,7 @@ func TestStaleConnection(t *testing.T) {
 			})
 			g := start(t, func(s *setup) {
 				s.upstream.Retry.MaxAttempts = 1 // this is no retry
+				s.upstream.Breaker = &breaker.Settings{MaxActive: 1, Cooldown: time.Hour, MaxCooldown: time.Hour, Probes: 1, Successes: 1, ProbeTimeout: time.Hour}
 				s.upstream.Health.Failures = 1
 				s.upstream.Health.EjectBase, s.upstream.Health.EjectMax, s.upstream.Health.MaxShare = time.Hour, time.Hour, 100
 			}, e.Addr, dead(t))
@@ -253,6 +261,9 @@ func TestStaleConnection(t *testing.T) {
 				t.Errorf("%d requests arrived of %d, of which %d were refused", arrived.Load(), 2*rounds, refused)
 			}
 			if s := g.endpoint(); refused == 0 && (s.Failed != 0 || s.Ejected) || s.Opened["stale"] == 0 {
+				t.Errorf("%+v", s)
+			}
+			if s := g.stats().Breaker; s.Active != 0 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -289,4 +300,43 @@ func TestReusedConnectionBreaks(t *testing.T) {
 	}
 	f("GET", 200, 2)
 	f("POST", 502, 1)
+}
+
+// An endpoint that dies takes its idle connections along. The request that finds out has all its tries left.
+func TestDyingEndpoint(t *testing.T) {
+	var seen atomic.Int32
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		buf := make([]byte, 4096)
+		conn.Read(buf)
+		io.WriteString(conn, wire.OK("dying"))
+		conn.Read(buf)
+		listener.Close()
+		seen.Add(1)
+		conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+	}()
+	good := wire.Listen(t, wire.Answering(wire.OK("good")))
+	g := start(t, nil, listener.Addr().String())
+	c := wire.Dial(t, g.addr)
+	g.askOn(c, get)
+	g.endpoint()
+	g.setup.upstream.Endpoints = append(g.setup.upstream.Endpoints, upstream.Endpoint{Address: good.Addr, Weight: 1})
+	g.use(g.setup)
+	for tries := 0; tries < 3; {
+		m, r := g.askOn(c, get)
+		if m.Status() != 200 {
+			t.Fatalf("%s, %+v", m.Start, r)
+		}
+		if tries = r.upstream.Tries; seen.Load() == 1 && tries < 3 {
+			t.Fatalf("%+v", r)
+		}
+	}
 }

@@ -267,9 +267,10 @@ func (w *work) eachReady(fd uintptr) bool {
 }
 
 // SendReceive writes out and then waits for the beginning of the answer and reads it, as one operation: because the poller is made
-// ready before the request leaves, the read that would only find out that no answer can be there yet is saved. sent is how much
-// of out was written; when that is not all of it and there is no error, nothing was read and the caller goes on with Write. buf,
-// n and by are as for ReadLent.
+// ready before the request leaves, the read that would only find out that no answer can be there yet is saved. out is borrowed
+// from bufpool and given back as soon as all of it is written, before the wait. sent is how much was written; when that is not
+// all, out is still the caller's, and if there is no error nothing was read and the caller goes on with Write. buf, n and by
+// are as for ReadLent.
 func (c *Conn) SendReceive(out []byte, size int, by int64) (sent int, buf []byte, n int, err error) {
 	c.Wake()
 	r := &c.reading
@@ -351,6 +352,8 @@ func (w *work) lendReady(fd uintptr) bool {
 		n, errno := sysWrite(fd, r.out[r.sent:])
 		r.sent += n
 		if r.sent == len(r.out) {
+			bufpool.Put(r.out[:cap(r.out)])
+			r.out = r.out[:0:0]
 			return false // the answer will make the socket readable
 		}
 		if errno != syscall.EAGAIN {

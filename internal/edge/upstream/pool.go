@@ -15,6 +15,9 @@ import (
 // such bytes are likely to have come.
 const suspectAfter = int64(100 * time.Microsecond)
 
+// idleGrace is how long connections beyond the number to keep may lie idle before they are closed.
+const idleGrace = int64(time.Second)
+
 // idleConn is a connection that waits for its next request.
 type idleConn struct {
 	conn  *socket.Conn
@@ -133,7 +136,9 @@ func (p *pool) put(at int, c *socket.Conn, now int64) {
 	}
 	s := &p.shards[at%len(p.shards)]
 	s.mu.Lock()
-	full := int64(len(s.idle)) >= p.keep.Load()
+	// More than keep may lie idle for a moment: under load they are taken again at once, and closing them would mean opening as many.
+	// sweep closes those that stay.
+	full := p.keep.Load() == 0
 	if !full {
 		s.idle = append(s.idle, idleConn{c, now})
 	}
@@ -290,9 +295,13 @@ func (p *pool) sweep(now int64, timeout time.Duration) {
 		s := &p.shards[i]
 		s.mu.Lock()
 		kept := s.idle[:0]
-		var old, gone []*socket.Conn
-		for _, c := range s.idle {
+		var old, gone, over []*socket.Conn
+		excess := int64(len(s.idle)) - p.keep.Load()
+		for _, c := range s.idle { // the longest idle first
 			switch {
+			case excess > 0 && now-c.since > idleGrace:
+				over = append(over, c.conn)
+				excess--
 			case timeout > 0 && now-c.since > int64(timeout):
 				old = append(old, c.conn)
 			case now-c.since > suspectAfter && !c.conn.Quiet():
@@ -309,6 +318,9 @@ func (p *pool) sweep(now int64, timeout time.Duration) {
 		}
 		for _, c := range gone {
 			p.discard(c, IdleClosed)
+		}
+		for _, c := range over {
+			p.discard(c, IdleFull)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func connect(t interface {
 	Fatal(...any)
 	Cleanup(func())
 }) (*socket.Conn, func()) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

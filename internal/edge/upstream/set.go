@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -58,24 +59,50 @@ func (s *Set) Check(all []Settings) error {
 	return nil
 }
 
-// Prepare applies settings to the upstreams that have them and starts new ones, and returns all by name. Those that are no longer
-// wanted go on until Retire, because exchanges of the old snapshot still use them.
+// firstLookup is how long Prepare waits for the first addresses of names, so that a new revision does not begin by refusing what
+// comes for them. A name that takes longer, or does not resolve, holds nobody up any further.
+const firstLookup = 2 * time.Second
+
+// Prepare applies settings to the upstreams that have them and starts new ones, and returns all by name once the names among their
+// endpoints have addresses, or after firstLookup. Those that are no longer wanted go on until Retire, because exchanges of the old
+// snapshot still use them.
 func (s *Set) Prepare(all []Settings) (map[string]*Upstream, error) {
 	if err := s.Check(all); err != nil {
 		return nil, err
 	}
+	missing := map[string][]string{}
+	out, err := s.prepare(all, missing)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), firstLookup)
+	defer cancel()
+	for name, u := range out {
+		u.awaitNames(ctx, missing[name])
+	}
+	return out, nil
+}
+
+// prepare is Prepare without the waiting. It notes in missing which names an upstream lacked before.
+func (s *Set) prepare(all []Settings, missing map[string][]string) (map[string]*Upstream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make(map[string]*Upstream, len(all))
 	for _, settings := range all {
 		u := s.live[settings.Name]
-		if u == nil {
+		fresh := u == nil
+		if fresh {
 			u = newUpstream(settings.Name, s.log, s.resolver)
-			s.live[settings.Name] = u
+		} else {
+			missing[settings.Name] = u.view.Load().missing
 		}
 		if err := u.apply(settings); err != nil {
+			if fresh {
+				u.close()
+			}
 			return nil, err
 		}
+		s.live[settings.Name] = u
 		out[settings.Name] = u
 	}
 	return out, nil

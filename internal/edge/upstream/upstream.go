@@ -41,6 +41,8 @@ type Upstream struct {
 
 	foundMu sync.Mutex // guards found; may be taken with mu held, never the other way round
 	found   map[string][]netip.Addr
+
+	rebuilt chan struct{} // capacity 1: there is a new view
 }
 
 // watch is a name that is being followed.
@@ -57,11 +59,12 @@ type view struct {
 	hosts     []string    // of each, for HostEndpoint
 	balancer  balance.Balancer
 	errors    [600]bool // statuses that count as errors for the breaker
+	missing   []string  // names of endpoints that have no address yet
 }
 
 func newUpstream(name string, log *slog.Logger, resolver *resolve.Resolver) *Upstream {
 	return &Upstream{name: name, log: log.With("upstream", name), live: map[string]*endpoint{}, found: map[string][]netip.Addr{},
-		watches: map[string]watch{}, resolver: resolver}
+		watches: map[string]watch{}, rebuilt: make(chan struct{}, 1), resolver: resolver}
 }
 
 // valid says whether the settings can be applied, without applying them.
@@ -243,7 +246,11 @@ func (u *Upstream) rebuild() error {
 	seen := map[string]bool{}
 	var members []balance.Member
 	for _, configured := range s.Endpoints {
-		for _, address := range u.addresses(configured.Address) {
+		addresses := u.addresses(configured.Address)
+		if len(addresses) == 0 {
+			v.missing = append(v.missing, nameOf(configured.Address))
+		}
+		for _, address := range addresses {
 			if seen[address] {
 				continue
 			}
@@ -278,7 +285,23 @@ func (u *Upstream) rebuild() error {
 		e.pool.set(s.Pool)
 	}
 	u.view.Store(v)
+	select {
+	case u.rebuilt <- struct{}{}:
+	default:
+	}
 	return nil
+}
+
+// awaitNames waits until the names that are missing have addresses, or ctx ends. Those in before were missing all along; nobody waits
+// for them.
+func (u *Upstream) awaitNames(ctx context.Context, before []string) {
+	for slices.ContainsFunc(u.view.Load().missing, func(name string) bool { return !slices.Contains(before, name) }) {
+		select {
+		case <-u.rebuilt:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // addresses are what a configured address stands for now.

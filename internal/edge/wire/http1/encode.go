@@ -160,10 +160,9 @@ func appendResponse(out []byte, x *exchange.Exchange, how framed, now int64) []b
 // next run has to be waited for.
 type writer struct {
 	conn     *socket.Conn
-	out      []byte // what was gathered and not written yet: in buf, unless a head was larger than that
+	out      []byte // what was gathered and not written yet; borrowed while there is something to write
 	patience time.Duration
 	pace     pace
-	buf      [bufpool.Small]byte
 	last     atomic.Bool // copy has got the last run from its source, and writes it
 }
 
@@ -321,8 +320,17 @@ func appendChunkSize(out []byte, size int) []byte {
 	return append(out, "\r\n"...)
 }
 
-// release lets go of what does not belong to the writer.
-func (w *writer) release() { w.out, w.conn = nil, nil }
+// lend borrows the buffer to gather in. It is given back as soon as all is written, so that exchanges that wait for their endpoints
+// do not hold one each: the few that are in use stay in the processor's cache. A head larger than the buffer makes append take
+// another, which is then not pooled.
+func (w *writer) lend() { w.out = bufpool.Get(bufpool.Small)[:0] }
+
+func (w *writer) release() {
+	if w.out != nil {
+		bufpool.Put(w.out[:cap(w.out)])
+	}
+	w.out = nil
+}
 
 func appendStatusLine(out []byte, status int) []byte {
 	if status == 200 {

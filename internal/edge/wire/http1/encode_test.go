@@ -141,7 +141,7 @@ func TestWriterFrames(t *testing.T) {
 		text := strings.Join(runs, "")
 		done := make(chan error)
 		go func() {
-			w.out = w.buf[:0]
+			w.lend()
 			read, write := w.copy(&inMemory{runs: runs}, how, &trailer)
 			if write == nil {
 				write = read

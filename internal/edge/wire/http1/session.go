@@ -295,7 +295,8 @@ func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
 	d.out.conn = s.conn
 	d.out.patience = s.set.Timeouts.Progress
 	d.out.pace = pace{min: s.set.Timeouts.MinRate, span: s.set.Timeouts.Progress}
-	d.out.out = appendResponse(d.out.buf[:0], x, how, max(x.Times.FirstByte, x.Times.Start))
+	d.out.lend()
+	d.out.out = appendResponse(d.out.out, x, how, max(x.Times.FirstByte, x.Times.Start))
 	var read, write error
 	if how != noContent && x.Response.Body != nil {
 		read, write = d.out.copy(x.Response.Body, how, &x.Response.Trailer)
@@ -353,7 +354,10 @@ func (s *Session) mayKeep(x *exchange.Exchange, how framed) bool {
 
 // Account implements exchange.Codec (step 11).
 func (s *Session) Account(x *exchange.Exchange) {
-	x.Bytes.In = s.conn.In() - s.desk.inMark - int64(len(s.desk.unread()))
+	x.Bytes.In = s.conn.In() - s.desk.inMark
+	if s.desk.read == nil { // of a head that was refused all that was read counts
+		x.Bytes.In -= int64(len(s.desk.unread()))
+	}
 	x.Bytes.Out = s.conn.Out() - s.desk.outMark
 }
 

@@ -76,7 +76,8 @@ func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, 
 	t.keep, t.why, t.source, t.sink, t.pending, t.sentAt = true, "", nil, nil, nil, 0
 	t.out.conn, t.out.patience = conn, patience.Idle
 	t.awaiting = x.Request.Continue
-	t.out.out = appendRequest(t.out.buf[:0], x, o, t.awaiting)
+	t.out.lend()
+	t.out.out = appendRequest(t.out.out, x, o, t.awaiting)
 	whole, f := t.gather()
 	if f != nil {
 		return f
@@ -135,16 +136,18 @@ func (t *Try) send(whole bool) *fault.Fault {
 	}
 	now := t.x.Times.Sent
 	sent, buf, n, err := t.conn.SendReceive(t.out.out, t.firstRead(), t.firstTick(now))
-	if sent < len(t.out.out) && (err == nil || err == socket.ErrTimeout) {
+	if sent < len(t.out.out) {
 		// The kernel took a part, or the first tick was over before anything could be written.
-		err = t.conn.Write(t.out.out[sent:], nil, int64(t.patience.Idle))
-		t.out.out = t.out.out[:0]
+		if err == nil || err == socket.ErrTimeout {
+			err = t.conn.Write(t.out.out[sent:], nil, int64(t.patience.Idle))
+		}
+		t.out.release()
 		if err != nil {
 			return t.failed(err)
 		}
 		return nil
 	}
-	t.out.out = t.out.out[:0]
+	t.out.out = nil // given back already
 	if err != nil && err != socket.ErrTimeout {
 		return t.failed(err)
 	}
