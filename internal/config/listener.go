@@ -13,7 +13,7 @@ type Listener struct {
 	TrustedProxies []document.Prefix `yaml:"trusted_proxies" length:"0..1024" doc:"Networks whose X-Forwarded-For and Forwarded headers are believed. From anyone else they are replaced."`
 	Limits         Limits            `yaml:"limits" doc:"What a client may send or hold; more is refused."`
 	Timeouts       ListenerTimeouts  `yaml:"timeouts" doc:"How long a client may take."`
-	HalfClosed     string            `yaml:"half_closed" default:"auto" enum:"auto,serve,cancel" doc:"What a client that closes its sending side during an exchange means: serve it to the end, cancel it, or auto, which serves unless the connection turns out to be gone."`
+	HalfClosed     string            `yaml:"half_closed" default:"auto" enum:"auto,serve,cancel" doc:"What a client that closes its sending side during an exchange means: serve it to the end, or cancel it. auto takes it for a client that left, unless it had announced that this request is its last (Connection: close or HTTP/1.0)."`
 
 	Node document.Node `yaml:",self"`
 }

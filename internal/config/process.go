@@ -30,7 +30,7 @@ type Metrics struct {
 // Admin is the admin API.
 type Admin struct {
 	Off     bool            `yaml:",off"`
-	Socket  string          `yaml:"socket" default:"/run/straum/admin.sock" length:"0..107" doc:"Path of its Unix socket, open to its owner and group; empty is none."`
+	Socket  string          `yaml:"socket" default:"/run/straum/admin.sock" length:"0..107" doc:"Path of its Unix socket, open to its owner only (0600); empty is none."`
 	Address ListenAddress   `yaml:"address" doc:"A loopback address to serve it on as well. None when left out."`
 	Token   document.Secret `yaml:"token" doc:"What callers on the address must show, at least 16 bytes; required with address. Best written as ${VARIABLE} or file:/path."`
 
