@@ -1,0 +1,43 @@
+package http1
+
+import (
+	"os"
+	"testing"
+
+	"straum.dev/straum/test/gateway"
+	"straum.dev/straum/test/wire"
+)
+
+func TestMain(m *testing.M) { os.Exit(gateway.Main(m)) }
+
+// front starts a gateway in front of an endpoint and returns its address. upstream is what the upstream has besides its endpoint, as
+// YAML indented by four.
+func front(t *testing.T, handle wire.Handle, upstream string) string {
+	t.Helper()
+	addr, _ := frontSeen(t, handle, upstream)
+	return addr
+}
+
+// frontSeen is front for tests that look at the gateway too.
+func frontSeen(t *testing.T, handle wire.Handle, upstream string) (string, *gateway.Gateway) {
+	t.Helper()
+	addr := gateway.Free(t)
+	return addr, gateway.Start(t, gateway.Simple(addr, []string{wire.Listen(t, handle).Addr}, upstream))
+}
+
+// frontBy is front with settings of the listener, as YAML indented by four.
+func frontBy(t *testing.T, handle wire.Handle, listener string) string {
+	t.Helper()
+	addr := gateway.Free(t)
+	gateway.Start(t, `
+listeners:
+  - address: `+addr+`
+`+listener+`
+upstreams:
+  app:
+    endpoints: ["`+wire.Listen(t, handle).Addr+`"]
+routes:
+  - { name: all, match: { path: /* }, upstream: app }
+`)
+	return addr
+}

@@ -1,0 +1,10 @@
+package metrics
+
+import (
+	"os"
+	"testing"
+
+	"straum.dev/straum/test/gateway"
+)
+
+func TestMain(m *testing.M) { os.Exit(gateway.Main(m)) }
