@@ -31,6 +31,9 @@ var ErrTimeout = errors.New("the socket was not ready in time")
 // ErrInterrupted is returned by a read that InterruptRead ended.
 var ErrInterrupted = errors.New("the read was interrupted")
 
+// ErrNotQuiet is returned by SendReceive when the peer had sent something before it was asked.
+var ErrNotQuiet = errors.New("the peer sent something, or its end, before it was asked")
+
 // ErrNoSplice is returned by Splice where it cannot be done; nothing was moved then.
 var ErrNoSplice = errors.New("bytes cannot be moved inside the kernel here")
 
@@ -69,6 +72,8 @@ type reading struct {
 	size  int    // of the buffer to borrow when there is something to read
 	out   []byte // to be written first
 	sent  int    // how much of out was written
+	quiet bool   // the peer must not have sent anything before that
+	noisy bool   // it had
 	n     int
 	errno syscall.Errno
 	use   func(buf []byte, n int) Next // of ReadEach
@@ -180,7 +185,7 @@ func (c *Conn) Read(p []byte, by int64) (int, error) {
 // there is something to read, of which it fills size bytes at most. The caller gives the buffer back; it is nil when there is an
 // error.
 func (c *Conn) ReadLent(size int, by int64) (buf []byte, n int, err error) {
-	_, buf, n, err = c.SendReceive(nil, size, by)
+	_, buf, n, err = c.SendReceive(nil, false, size, by)
 	return buf, n, err
 }
 
@@ -271,12 +276,19 @@ func (w *work) eachReady(fd uintptr) bool {
 // from bufpool and given back as soon as all of it is written, before the wait. sent is how much was written; when that is not
 // all, out is still the caller's, and if there is no error nothing was read and the caller goes on with Write. buf, n and by
 // are as for ReadLent.
-func (c *Conn) SendReceive(out []byte, size int, by int64) (sent int, buf []byte, n int, err error) {
+//
+// With quiet nothing is written if the peer has sent anything before, its end included: what it sent would pass for the answer.
+// The error is ErrNotQuiet then.
+func (c *Conn) SendReceive(out []byte, quiet bool, size int, by int64) (sent int, buf []byte, n int, err error) {
 	c.Wake()
 	r := &c.reading
-	r.out, r.sent, r.size = out, 0, size
+	r.out, r.sent, r.size, r.quiet = out, 0, size, quiet
 	err = c.await(r.onLend, by)
 	sent, r.out = r.sent, nil
+	if r.noisy {
+		r.noisy = false
+		return 0, nil, 0, ErrNotQuiet
+	}
 	if sent > 0 { // one who only reads leaves the writer's count alone
 		c.out += int64(sent)
 	}
@@ -349,6 +361,10 @@ func (w *work) readReady(fd uintptr) bool {
 func (w *work) lendReady(fd uintptr) bool {
 	r := &w.reading
 	if r.sent < len(r.out) {
+		if r.quiet && r.sent == 0 && !sysQuiet(fd) {
+			r.noisy = true
+			return true
+		}
 		n, errno := sysWrite(fd, r.out[r.sent:])
 		r.sent += n
 		if r.sent == len(r.out) {

@@ -151,7 +151,7 @@ func TestSendReceive(t *testing.T) {
 			io.ReadFull(far, got)
 			io.WriteString(far, "answer to "+string(got))
 		}()
-		sent, buf, n, err := conn.SendReceive([]byte("question"), bufpool.Small, soon())
+		sent, buf, n, err := conn.SendReceive([]byte("question"), false, bufpool.Small, soon())
 		if sent != len("question") || err != nil || string(buf[:n]) != "answer to question" {
 			t.Errorf("sent %d, got %q, %v", sent, buf[:n], err)
 		}
@@ -159,7 +159,7 @@ func TestSendReceive(t *testing.T) {
 		if conn.Out() != 8 || conn.In() != 18 {
 			t.Errorf("%d bytes out, %d in", conn.Out(), conn.In())
 		}
-		if sent, buf, _, err := conn.SendReceive([]byte("more"), bufpool.Small, clock.Now()+1e6); sent != 4 || buf != nil || err != ErrTimeout {
+		if sent, buf, _, err := conn.SendReceive([]byte("more"), false, bufpool.Small, clock.Now()+1e6); sent != 4 || buf != nil || err != ErrTimeout {
 			t.Errorf("without an answer: sent %d, %v", sent, err)
 		}
 	})
@@ -169,7 +169,7 @@ func TestSendReceive(t *testing.T) {
 func TestSendReceiveOfTooMuch(t *testing.T) {
 	each(t, func(t *testing.T, conn *Conn, far net.Conn) {
 		large := bytes.Repeat([]byte("a"), 32<<20)
-		sent, buf, n, err := conn.SendReceive(large, bufpool.Small, soon())
+		sent, buf, n, err := conn.SendReceive(large, false, bufpool.Small, soon())
 		if sent == 0 || sent >= len(large) || err != nil || buf != nil || n != 0 {
 			t.Fatalf("sent %d, %d back, %v", sent, n, err)
 		}
@@ -452,7 +452,7 @@ func TestSocketAllocatesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			far.Write(text)
-			_, lent, _, err := conn.SendReceive(text, bufpool.Small, soon())
+			_, lent, _, err := conn.SendReceive(text, false, bufpool.Small, soon())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -468,4 +468,24 @@ func TestSocketAllocatesNothing(t *testing.T) {
 			t.Errorf("%v allocations, want none", got)
 		}
 	})
+}
+
+// What a peer said before it was asked is never taken for the answer.
+func TestSendReceiveWantsQuiet(t *testing.T) {
+	conn, far := pair(t, "tcp")
+	if _, err := far.Write([]byte("unasked")); err != nil {
+		t.Fatal(err)
+	}
+	for by := soon(); conn.Quiet(); runtime.Gosched() {
+		if clock.Now() > by {
+			t.Fatal("the bytes do not arrive")
+		}
+	}
+	sent, buf, n, err := conn.SendReceive([]byte("question"), true, bufpool.Small, soon())
+	if sent != 0 || buf != nil || n != 0 || err != ErrNotQuiet {
+		t.Errorf("got %d sent, %d read, %v", sent, n, err)
+	}
+	if n, err := conn.Read(make([]byte, 16), soon()); n != 7 || err != nil {
+		t.Errorf("what came cannot be read any more: %d, %v", n, err)
+	}
 }

@@ -10,10 +10,9 @@ import (
 	"straum.dev/straum/internal/edge/socket"
 )
 
-// suspectAfter is how long a connection may lie idle before it is looked at once more when it is taken. A look tells a peer's close,
-// and bytes that nobody asked for and that would pass for the next answer. Within less than this the look would cost more than
-// such bytes are likely to have come.
-const suspectAfter = int64(100 * time.Microsecond)
+// suspectAfter is how long a connection may lie idle before it is looked at when it is taken, so that those the endpoint has closed
+// meanwhile are thrown away together. Every try looks once more before it writes, see http1.Try.
+const suspectAfter = int64(5 * time.Millisecond)
 
 // idleGrace is how long connections beyond the number to keep may lie idle before they are closed.
 const idleGrace = int64(time.Second)

@@ -131,11 +131,14 @@ func (t *Try) bodyFault(err error) *fault.Fault {
 // send writes what was gathered. When that is the whole request it also waits for the beginning of the answer, in one operation.
 func (t *Try) send(whole bool) *fault.Fault {
 	if !whole {
+		if t.x.Upstream.Reused && !t.conn.Quiet() {
+			return t.failed(socket.ErrNotQuiet)
+		}
 		t.start()
 		return nil
 	}
 	now := t.x.Times.Sent
-	sent, buf, n, err := t.conn.SendReceive(t.out.out, t.firstRead(), t.firstTick(now))
+	sent, buf, n, err := t.conn.SendReceive(t.out.out, t.x.Upstream.Reused, t.firstRead(), t.firstTick(now))
 	if sent < len(t.out.out) {
 		// The kernel took a part, or the first tick was over before anything could be written.
 		if err == nil || err == socket.ErrTimeout {
