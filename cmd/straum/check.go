@@ -22,12 +22,13 @@ func newCheck() *cobra.Command {
 		Use:   "check",
 		Short: "Find every mistake in a configuration",
 		Long: `Reads a configuration with all it includes and says everything that is wrong with it, with file,
-line and column. Nothing is opened or resolved. Where the file says ${NAME}, the environment counts, so
+line and column. What routes and policies make of their keys is looked at once the rest is right. Nothing
+is opened or resolved. Where the file says ${NAME}, the environment counts, so
 check it with the one it will run in.
 
 ` + exitHelp,
 		Example: "  straum check -c straum.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 	}
 	open := configFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {

@@ -13,7 +13,7 @@ func newConfig() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
 		Short: "Look at the configuration of the running gateway",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newConfigShow())
@@ -32,7 +32,7 @@ files merged in, secrets replaced by ***. It may differ from the file when that 
 ` + exitHelp,
 		Example: `  straum config show
   straum config show --json | jq .config.upstreams`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 	}
 	flags := addGatewayFlags(c)
 	c.RunE = func(*cobra.Command, []string) error {

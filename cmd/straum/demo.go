@@ -26,7 +26,7 @@ func newDemo() *cobra.Command {
 configuration in a temporary directory, and prints what to try. It serves until Ctrl-C and then
 removes what it made.`,
 		Example: "  straum demo",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 	}
 	listen := c.Flags().String("listen", "127.0.0.1:8080", "the `address` of the gateway; another port is taken when this one is in use")
 	c.RunE = func(c *cobra.Command, _ []string) error { return failed(demo(*listen, c.OutOrStdout())) }

@@ -19,29 +19,48 @@ import (
 const (
 	exitFailed = 1 // something could not be done
 	exitUsage  = 2 // the command line is wrong
-	exitConfig = 3 // the configuration has mistakes
+	exitConfig = 3 // the configuration has mistakes, or cannot be read
 )
 
 const exitHelp = `Exit codes:
   0  done
   1  failed: a port is taken, a file cannot be written, ...
   2  the command line is wrong
-  3  the configuration has mistakes`
+  3  the configuration has mistakes, or cannot be read`
 
 func main() { os.Exit(run()) }
 
 func run() int {
-	err := newRoot().Execute()
+	command, err := newRoot().ExecuteC()
 	if err == nil {
 		return 0
 	}
 	var c *coded
 	if !errors.As(err, &c) {
-		// What cobra finds is wrong with the command line; it adds suggestions on lines of their own.
-		c = &coded{exitUsage, fmt.Errorf("%s; see straum --help", strings.Join(strings.Fields(err.Error()), " "))}
+		c = &coded{exitUsage, fmt.Errorf("%s; see %s --help", misuse(err), command.CommandPath())}
 	}
 	tell(c.err)
 	return c.code
+}
+
+// misuse words what cobra finds wrong with a command line; it puts suggestions on lines of their own.
+func misuse(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if what, near, ok := strings.Cut(text, " Did you mean this? "); ok {
+		return what + "; did you mean " + strings.ReplaceAll(near, " ", " or ") + "?"
+	}
+	if flags, ok := strings.CutPrefix(text, "required flag(s) "); ok {
+		return "a flag is missing: --" + strings.Trim(strings.TrimSuffix(flags, " not set"), `"`)
+	}
+	return text
+}
+
+// noArguments refuses arguments where a command takes none.
+func noArguments(c *cobra.Command, arguments []string) error {
+	if len(arguments) > 0 {
+		return fmt.Errorf("found the argument %q, but %s takes flags only", arguments[0], c.CommandPath())
+	}
+	return nil
 }
 
 // coded is an error with the exit code it stands for.

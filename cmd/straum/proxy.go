@@ -17,14 +17,14 @@ func newProxy() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "proxy",
 		Short: "Put a gateway in front of an address, without a file",
-		Long: `Sends every request to one address, or to several in turns of the least loaded. It is straum run with a
+		Long: `Sends every request to one address, or of several to the one with the fewest requests. It is straum run with a
 small configuration made from the flags; --print shows it, as a start for a file of your own.
 
 ` + exitHelp,
 		Example: `  straum proxy --to http://127.0.0.1:3000
   straum proxy --to 10.0.0.5:8080 --to 10.0.0.6:8080 --listen 127.0.0.1:8000
   straum proxy --to 127.0.0.1:3000 --print > straum.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 	}
 	var p proxy
 	c.Flags().StringArrayVar(&p.to, "to", nil, "the `address` to send requests to: http://host:port, host:port or unix:/path; may be repeated")

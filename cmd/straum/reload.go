@@ -22,7 +22,7 @@ read is the one the gateway was started with.
 
 ` + exitHelp,
 		Example: "  straum reload",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 	}
 	flags := addGatewayFlags(c)
 	c.RunE = func(*cobra.Command, []string) error {

@@ -18,7 +18,7 @@ the last column says why a line stands below the one above it.
 
 ` + exitHelp,
 		Example: "  straum routes -c straum.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 	}
 	open := configFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {

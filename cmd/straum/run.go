@@ -26,7 +26,7 @@ Signals:
 ` + exitHelp,
 		Example: `  straum run -c straum.yaml
   kill -HUP $(pidof straum)`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 	}
 	open := configFlag(c)
 	c.RunE = func(*cobra.Command, []string) error {

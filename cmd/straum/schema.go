@@ -14,7 +14,7 @@ func newSchema() *cobra.Command {
 		Example: `  straum schema > straum.schema.json
   # then, as the first line of straum.yaml:
   # yaml-language-server: $schema=straum.schema.json`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			schema, err := config.Schema(chain.Schemas(chain.Order))
 			if err == nil {

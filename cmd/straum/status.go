@@ -26,7 +26,7 @@ process takes of the box.
 		Example: `  straum status
   straum status --socket /run/straum/admin.sock
   straum status --json | jq .requests`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 	}
 	flags := addGatewayFlags(c)
 	c.RunE = func(*cobra.Command, []string) error {

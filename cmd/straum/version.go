@@ -44,7 +44,7 @@ func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Say which version this is",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			b := buildInfo()
 			_, err := fmt.Fprintf(c.OutOrStdout(), "straum %s\ncommit %s\n%s %s\n", b.Version, b.Commit, b.Go, b.Platform)

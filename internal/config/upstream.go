@@ -96,10 +96,10 @@ type Breaker struct {
 
 // Pool is the connections to each endpoint.
 type Pool struct {
-	Connections  int               `yaml:"connections" default:"0" range:"0..65536" doc:"Connections at a time to one endpoint; 0 is the most there can be, 65536."`
+	Connections  int               `yaml:"connections" default:"0" range:"0..65536" doc:"Connections at a time to one endpoint; 0 is as many as there are local ports, 28000."`
 	Idle         int               `yaml:"idle" default:"256" range:"0..65536" doc:"Idle connections kept to one endpoint, within connections. More are closed once they were idle for a second; with 0 none is kept."`
 	IdleTimeout  document.Duration `yaml:"idle_timeout" default:"55s" range:"1s..24h" doc:"How long an idle connection is kept. Stay below the endpoint's own keep-alive time."`
-	Queue        int               `yaml:"queue" default:"1024" range:"0..1000000" doc:"Requests that may wait for a connection, an upstream; more are answered 503."`
+	Queue        int               `yaml:"queue" default:"1024" range:"0..1000000" doc:"Requests that may wait for a connection to one endpoint; more are answered 503."`
 	QueueTimeout document.Duration `yaml:"queue_timeout" default:"5s" range:"1ms..5m" doc:"How long a request waits for a connection before it is answered 503."`
 
 	Node document.Node `yaml:",self"`

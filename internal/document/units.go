@@ -245,6 +245,9 @@ func (p *Percent) ParseText(text string) error {
 	case err != nil:
 		return err
 	case unit == "" && after == "":
+		if number > 0 && number < 1 { // most likely a fraction
+			return fmt.Errorf("which has no unit; write %s%% for that share of a whole, or %s%%", strconv.FormatFloat(100*number, 'g', 6, 64), text)
+		}
 		return fmt.Errorf("which has no unit; write %s%%", text)
 	case unit != "%" || after != "":
 		return errors.New("which does not end in %")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 
 	"github.com/gaissmai/bart"
@@ -82,7 +81,7 @@ func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
 	t.done() //                                              11 done
 }
 
-// trip is what the flow itself needs for one exchange. Trips are pooled.
+// trip is what the flow itself needs for one exchange. It stays with the Exchange, which is pooled, from one request to the next.
 type trip struct {
 	listener *Listener
 	snapshot *Snapshot
@@ -90,11 +89,12 @@ type trip struct {
 	x        *exchange.Exchange
 	chain    *policy.Chain
 	target   *Route         // nil until step 3 found one
-	call     *upstream.Call // nil until step 6
+	call     *upstream.Call // &room, or nil until step 6
 	stage    stage
 	// believed says that the peer's word counts for where the request came from.
 	believed bool
 
+	room    upstream.Call
 	query   route.Query
 	match   route.Match
 	forward upstream.Forward
@@ -114,10 +114,12 @@ const (
 	observing              // all is over but the telling
 )
 
-var trips = sync.Pool{New: func() any { return new(trip) }}
-
 func (l *Listener) begin(c exchange.Codec, x *exchange.Exchange) *trip {
-	t := trips.Get().(*trip)
+	t, _ := x.Flow.(*trip)
+	if t == nil {
+		t = new(trip)
+		x.Flow = t
+	}
 	t.listener, t.codec, t.x = l, c, x
 	t.snapshot = l.edge.snapshot.Load()
 	t.chain = t.snapshot.Default
@@ -199,7 +201,8 @@ func (t *trip) balance() *fault.Fault {
 		}
 		t.lines = t.appendForwarded(t.lines[:0])
 		t.forward.Forwarded = t.lines
-		t.call = t.target.Upstream.Begin(t.x, t.codec, &t.forward)
+		t.call = &t.room
+		t.call.Begin(t.target.Upstream, t.x, t.codec, &t.forward)
 	}
 	return t.call.Balance()
 }
@@ -270,10 +273,10 @@ func (t *trip) finish() {
 func (t *trip) end() {
 	if p := recover(); p != nil {
 		t.rescue(p)
+		t.x.Flow = nil // whatever state it is in, nobody else gets to see it
 	}
 	t.codec, t.x, t.target, t.call, t.snapshot, t.chain = nil, nil, nil, nil, nil, nil
 	t.forward = upstream.Forward{}
-	trips.Put(t)
 }
 
 // rescue ends an exchange after a panic, as far as it had not come by itself. The policies of step 9 are left out: one of them may

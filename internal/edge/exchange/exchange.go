@@ -115,6 +115,9 @@ type Exchange struct {
 	// KeepAlive is false when the connection cannot carry another request.
 	KeepAlive bool
 
+	// Flow is what the flow keeps here for the next exchange. Nobody else looks at it.
+	Flow any
+
 	id       [32]byte
 	verdicts [maxVerdicts]Verdict
 	own      ownBody

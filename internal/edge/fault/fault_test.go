@@ -91,7 +91,7 @@ func TestFault(t *testing.T) {
 	if got := f.Told(); got != f.Detail {
 		t.Errorf("the client is told %q", got)
 	}
-	if got := New(Shutdown, nil).Error(); got != "shutdown" {
+	if got := New(Internal, nil).Error(); got != "internal" {
 		t.Errorf("the operator is told %q", got)
 	}
 }

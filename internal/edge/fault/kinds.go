@@ -3,22 +3,21 @@ package fault
 // The faults of step 2, decode: the client sent what we do not accept. The connection is closed after each, since where the
 // next request would begin is not certain.
 var (
-	Malformed          = &Kind{Word: "malformed", Side: Client, Status: 400, Close: true, Title: "Malformed request", Detail: "The request is not well-formed HTTP."}
-	Framing            = &Kind{Word: "framing", Side: Client, Status: 400, Close: true, Title: "Ambiguous message length", Detail: "The request says in more than one way, or in no valid way, where its body ends."}
-	BadHost            = &Kind{Word: "bad_host", Side: Client, Status: 400, Close: true, Title: "Host missing or invalid", Detail: "A request needs exactly one valid Host, and an absolute target must name the same host."}
-	LineTooLong        = &Kind{Word: "line_too_long", Side: Client, Status: 414, Close: true, Title: "Request line too long", Detail: "The request line is longer than this listener allows."}
-	HeaderTooLarge     = &Kind{Word: "header_too_large", Side: Client, Status: 431, Close: true, Title: "Header too large", Detail: "The header has more fields or more bytes than this listener allows."}
-	BodyTooLarge       = &Kind{Word: "body_too_large", Side: Client, Status: 413, Close: true, Title: "Body too large", Detail: "The request body is larger than this listener allows."}
-	UnknownCoding      = &Kind{Word: "unknown_coding", Side: Client, Status: 501, Close: true, Title: "Transfer coding not supported", Detail: "The only transfer coding accepted is chunked."}
-	BadVersion         = &Kind{Word: "bad_version", Side: Client, Status: 505, Close: true, Title: "HTTP version not supported", Detail: "This listener speaks HTTP/1.1 and HTTP/1.0."}
-	BadExpectation     = &Kind{Word: "bad_expectation", Side: Client, Status: 417, Close: true, Title: "Expectation not supported", Detail: "The only expectation accepted is 100-continue."}
-	NoTunnel           = &Kind{Word: "no_tunnel", Side: Client, Status: 501, Close: true, Title: "Method not supported", Detail: "CONNECT is for forward proxies; this is a gateway."}
-	BadPath            = &Kind{Word: "bad_path", Side: Client, Status: 400, Close: true, Title: "Path not accepted", Detail: "The path has an escape or a byte that this gateway refuses."}
-	HeaderTimeout      = &Kind{Word: "header_timeout", Side: Client, Status: 408, Close: true, Title: "Request took too long", Detail: "The request head did not arrive within the time this listener allows."}
-	BodyTimeout        = &Kind{Word: "body_timeout", Side: Client, Status: 408, Close: true, Title: "Request body too slow", Detail: "The request body stopped arriving, or arrives below the rate this listener asks for."}
-	ClientGone         = &Kind{Word: "client_gone", Side: Client, Close: true, Title: "Client gone", Detail: "The client closed the connection before the answer was complete."}
-	ClientSlow         = &Kind{Word: "client_slow", Side: Client, Close: true, Title: "Client too slow", Detail: "The client stopped reading the answer."}
-	TooManyConnections = &Kind{Word: "too_many_connections", Side: Client, Status: 503, Close: true, Title: "Too many connections", Detail: "This listener holds as many connections as it may. Try again shortly."}
+	Malformed      = &Kind{Word: "malformed", Side: Client, Status: 400, Close: true, Title: "Malformed request", Detail: "The request is not well-formed HTTP."}
+	Framing        = &Kind{Word: "framing", Side: Client, Status: 400, Close: true, Title: "Ambiguous message length", Detail: "The request says in more than one way, or in no valid way, where its body ends."}
+	BadHost        = &Kind{Word: "bad_host", Side: Client, Status: 400, Close: true, Title: "Host missing or invalid", Detail: "A request needs exactly one valid Host, and an absolute target must name the same host."}
+	LineTooLong    = &Kind{Word: "line_too_long", Side: Client, Status: 414, Close: true, Title: "Request line too long", Detail: "The request line is longer than this listener allows."}
+	HeaderTooLarge = &Kind{Word: "header_too_large", Side: Client, Status: 431, Close: true, Title: "Header too large", Detail: "The header has more fields or more bytes than this listener allows."}
+	BodyTooLarge   = &Kind{Word: "body_too_large", Side: Client, Status: 413, Close: true, Title: "Body too large", Detail: "The request body is larger than this listener allows."}
+	UnknownCoding  = &Kind{Word: "unknown_coding", Side: Client, Status: 501, Close: true, Title: "Transfer coding not supported", Detail: "The only transfer coding accepted is chunked."}
+	BadVersion     = &Kind{Word: "bad_version", Side: Client, Status: 505, Close: true, Title: "HTTP version not supported", Detail: "This listener speaks HTTP/1.1 and HTTP/1.0."}
+	BadExpectation = &Kind{Word: "bad_expectation", Side: Client, Status: 417, Close: true, Title: "Expectation not supported", Detail: "The only expectation accepted is 100-continue."}
+	NoTunnel       = &Kind{Word: "no_tunnel", Side: Client, Status: 501, Close: true, Title: "Method not supported", Detail: "CONNECT is for forward proxies; this is a gateway."}
+	BadPath        = &Kind{Word: "bad_path", Side: Client, Status: 400, Close: true, Title: "Path not accepted", Detail: "The path has an escape or a byte that this gateway refuses."}
+	HeaderTimeout  = &Kind{Word: "header_timeout", Side: Client, Status: 408, Close: true, Title: "Request took too long", Detail: "The request head did not arrive within the time this listener allows."}
+	BodyTimeout    = &Kind{Word: "body_timeout", Side: Client, Status: 408, Close: true, Title: "Request body too slow", Detail: "The request body stopped arriving, or arrives below the rate this listener asks for."}
+	ClientGone     = &Kind{Word: "client_gone", Side: Client, Close: true, Title: "Client gone", Detail: "The client closed the connection before the answer was complete."}
+	ClientSlow     = &Kind{Word: "client_slow", Side: Client, Close: true, Title: "Client too slow", Detail: "The client stopped reading the answer."}
 )
 
 // The faults of step 3, route.
@@ -45,17 +44,16 @@ var (
 // The faults of our own making.
 var (
 	Internal = &Kind{Word: "internal", Side: Gateway, Status: 500, Close: true, Title: "Gateway error", Detail: "The gateway met a mistake of its own; the request id helps its operator to find it."}
-	Shutdown = &Kind{Word: "shutdown", Side: Gateway, Status: 503, Close: true, Title: "Gateway stopping", Detail: "The gateway is stopping. Try again shortly."}
 )
 
 // Kinds lists every kind, for metrics and documentation.
 func Kinds() []*Kind {
 	return []*Kind{
 		Malformed, Framing, BadHost, LineTooLong, HeaderTooLarge, BodyTooLarge, UnknownCoding, BadVersion, BadExpectation,
-		NoTunnel, BadPath, HeaderTimeout, BodyTimeout, ClientGone, ClientSlow, TooManyConnections,
+		NoTunnel, BadPath, HeaderTimeout, BodyTimeout, ClientGone, ClientSlow,
 		NoRoute, MethodNotAllowed,
 		NoEndpoint, BreakerOpen, Saturated, QueueTimeout, ConnectFailed, ConnectTimeout, UpstreamReset, UpstreamInvalid,
 		UpstreamTimeout, ExchangeTimeout, NoDescriptors,
-		Internal, Shutdown,
+		Internal,
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"straum.dev/straum/internal/clock"
@@ -31,7 +30,7 @@ type Forward struct {
 const attemptField = "X-Straum-Attempt"
 
 // Call takes one exchange through steps 6 and 7: Balance, Send, and again if Again says so; then Finish, once the response has been
-// written. Calls are pooled; a Call must not be used after Finish.
+// written. A Call is used again for the next exchange; the zero value is ready.
 type Call struct {
 	try      http1.Try
 	outgoing http1.Outgoing
@@ -68,11 +67,8 @@ type callState struct {
 	gone     bool // the client
 }
 
-var calls = sync.Pool{New: func() any { return new(Call) }}
-
-// Begin starts a call. Finish ends it.
-func (u *Upstream) Begin(x *exchange.Exchange, codec exchange.Codec, f *Forward) *Call {
-	c := calls.Get().(*Call)
+// Begin starts a call to u. Finish ends it.
+func (c *Call) Begin(u *Upstream, x *exchange.Exchange, codec exchange.Codec, f *Forward) {
 	v := u.view.Load()
 	c.x, c.codec, c.forward, c.up, c.view = x, codec, f, u, v
 	c.timeouts = v.settings.Timeouts
@@ -84,7 +80,6 @@ func (u *Upstream) Begin(x *exchange.Exchange, codec exchange.Codec, f *Forward)
 	c.key = c.balanceKey()
 	_, c.nested = x.Request.Header.Header(attemptField)
 	u.budget.Request(x.Times.Forward)
-	return c
 }
 
 // override takes over what the route sets.
@@ -541,5 +536,4 @@ func (c *Call) Finish() {
 	}
 	c.release(NotRead)
 	c.callState = callState{}
-	calls.Put(c)
 }

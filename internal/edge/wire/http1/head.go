@@ -40,6 +40,7 @@ var (
 	errCodingUnknown = refuse(fault.UnknownCoding, fault.UnknownCoding.Detail)
 	errCodingVersion = refuse(fault.Framing, "Transfer-Encoding is not defined for HTTP/1.0.")
 	errHostTwice     = refuse(fault.BadHost, "Host stands more than once.")
+	errListed        = refuse(fault.HeaderTooLarge, "Connection lists too many fields.")
 )
 
 // head collects, while the fields are read, what they say about the connection and the length of the message. Those fields are
@@ -158,8 +159,7 @@ func (h *head) take(name, value []byte, into *exchange.Fields) error {
 	case exchange.TransferEncoding:
 		return h.coding(v)
 	case exchange.Connection:
-		h.connection(v)
-		return nil
+		return h.connection(v)
 	case exchange.KeepAlive, exchange.ProxyConnection, exchange.ProxyAuthorization, exchange.ProxyAuthenticate:
 		return nil
 	case exchange.TE:
@@ -219,7 +219,10 @@ func (h *head) coding(value string) error {
 	return errCodingFinal
 }
 
-func (h *head) connection(value string) {
+// maxListed bounds how many fields Connection may list: each costs a walk through all fields.
+const maxListed = 32
+
+func (h *head) connection(value string) error {
 	for element, rest, ok := nextElement(value); ok; element, rest, ok = nextElement(rest) {
 		switch {
 		case foldIs(element, "close"):
@@ -229,18 +232,23 @@ func (h *head) connection(value string) {
 		case foldIs(element, "upgrade"):
 			h.upgrading = true
 		case foldIs(element, "te"):
+		case len(h.listed) == maxListed:
+			return errListed
 		default:
 			h.listed = append(h.listed, element)
 		}
 	}
+	return nil
 }
 
 // removeListed removes the fields that Connection named (RFC 9110 §7.6.1), except those that a message cannot do without or that
-// only a hostile sender would list.
+// only a hostile sender would list: without what a trusted proxy before us wrote about it, its client would pass for the proxy.
 func (h *head) removeListed(from *exchange.Fields) {
 	for _, name := range h.listed {
 		switch exchange.Lookup(name) {
-		case exchange.Host, exchange.ContentLength, exchange.Date, exchange.CacheControl, exchange.Authorization, exchange.Cookie:
+		case exchange.Host, exchange.ContentLength, exchange.Date, exchange.CacheControl, exchange.Authorization, exchange.Cookie,
+			exchange.Forwarded, exchange.XForwardedFor, exchange.XForwardedProto, exchange.XForwardedHost, exchange.XForwardedPort,
+			exchange.XRealIP, exchange.ContentType, exchange.ContentEncoding, exchange.SetCookie:
 		default:
 			from.DelHeader(name)
 		}

@@ -214,13 +214,15 @@ func (s *Session) Decode(x *exchange.Exchange) *fault.Fault {
 		if r, ok := d.read.(*refusal); ok {
 			return r.made
 		}
-		if f := s.moreHead(x, by); f != nil {
-			return f
-		}
+		f := s.moreHead(x, by)
+		// Also after a fault: what was read may have moved to another buffer, and the views of the first look with it.
 		header, trailer := x.Request.Header, x.Request.Trailer
 		header.Reset()
 		x.Request = exchange.Request{Header: header, Trailer: trailer}
 		d.r, d.read = parseRequest(d.in[:d.w], &s.set.Limits, &d.head, &x.Request)
+		if f != nil {
+			return f
+		}
 		x.Times.Decoded = clock.Now()
 	}
 	d.last = d.head.close || x.Request.Minor == 0 && !d.head.keepAlive

@@ -37,6 +37,7 @@ type tunnel struct {
 	client, endpoint *socket.Conn
 	idle, progress   time.Duration
 	moved            atomic.Int64 // when bytes last moved, in either direction
+	writing          atomic.Int32 // directions that have bytes to deliver; how long that may take is for progress to say
 }
 
 // end makes both directions stop.
@@ -47,11 +48,12 @@ func (t *tunnel) end() {
 
 // runMove moves bytes from src to dst until src ends or the tunnel does.
 func (t *tunnel) runMove(src, dst *socket.Conn) {
+	var looked int64 // when the time was last over while the other direction was busy
 	for {
-		buf, n, err := src.ReadLent(bufpool.Medium, t.moved.Load()+int64(t.idle))
+		buf, n, err := src.ReadLent(bufpool.Medium, max(t.moved.Load(), looked)+int64(t.idle))
 		switch {
 		case err == nil:
-			t.moved.Store(clock.Now())
+			t.writing.Add(1)
 			err = dst.Write(buf[:n], nil, int64(t.progress))
 			full := n == len(buf)
 			bufpool.Put(buf)
@@ -59,17 +61,21 @@ func (t *tunnel) runMove(src, dst *socket.Conn) {
 				// More than a message's worth: let the kernel move what else is there.
 				var read error
 				_, read, err = socket.Splice(dst, src, socket.All, 0, int64(t.progress))
-				t.moved.Store(clock.Now())
 				if err == nil && read != socket.ErrNoSplice {
 					err = read
 				}
 			}
+			t.moved.Store(clock.Now())
+			t.writing.Add(-1)
 			if err != nil && err != io.EOF {
 				t.end()
 				return
 			}
-		case err == socket.ErrTimeout && clock.Now() < t.moved.Load()+int64(t.idle):
-			continue
+		case err == socket.ErrTimeout:
+			// moved is looked at after writing, which ends by setting it.
+			if looked = clock.Now(); t.writing.Load() > 0 || looked < t.moved.Load()+int64(t.idle) {
+				continue
+			}
 		}
 		if err == io.EOF {
 			dst.CloseWrite() // an error shows in the other direction
