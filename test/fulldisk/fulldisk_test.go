@@ -53,14 +53,7 @@ func balance(t *testing.T, g *gateway.Gateway) {
 // TestTinyDisk fills a disk of 256 KiB with the log, makes room again, and finds later lines and a line about the lost.
 func TestTinyDisk(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a small disk; TestAlwaysFull is for everybody")
-	}
-	disk := t.TempDir()
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("no small disk can be mounted here: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(disk, syscall.MNT_DETACH) })
+	disk := tinyDisk(t)
 	path := filepath.Join(disk, "access.log")
 	g, listen := run(t, path)
 	load(t, listen, "the disk is full and lines are lost", func() bool {

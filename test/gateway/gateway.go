@@ -102,9 +102,12 @@ func NotReady() Option { return func(s *start) { s.ready = false } }
 
 // Start runs the program with a configuration (see Whole for what may be left out) until the test ends, and waits until it is
 // ready. When the test ends the program is stopped; that it does not stop, a panic or a data race in its log fail the test. The end
-// of its log is shown when the test fails.
+// of its log is shown when the test fails. It looks into /proc, so where there is none the test is skipped.
 func Start(t testing.TB, config string, options ...Option) *Gateway {
 	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("black-box tests look into /proc, which only Linux has")
+	}
 	o := start{ready: true}
 	for _, option := range options {
 		option(&o)
@@ -293,10 +296,7 @@ var spawner = sync.OnceValue(func() chan func() {
 
 // Spawn starts a process that dies with the test process, however that ends.
 func Spawn(cmd *exec.Cmd) error {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	dieWithUs(cmd)
 	err := make(chan error)
 	spawner() <- func() { err <- cmd.Start() }
 	return <-err
