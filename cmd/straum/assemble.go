@@ -80,6 +80,8 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 		return nil, err
 	}
 
+	g.listeners.Relieve(g.upstreams.Relieve) // when descriptors run out
+
 	// The configuration in force, which tells all of the above what to do.
 	settings := &process{log: g.log, level: level, access: g.access}
 	g.revisions = revision.New(revision.Options{

@@ -79,7 +79,6 @@ func TestRequestAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	const allowed = 20                               // in all, for what happens once a second
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection empties the pools
 	requests := 10_000                               // of the first, and fewer of the others
 	f := func(name string, change func(*setup), request, answer string) {

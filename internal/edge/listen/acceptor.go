@@ -66,10 +66,13 @@ func (a *acceptor) accept() {
 		case exhausted(err):
 			if l.troubles[troubleDescriptors].beginsNow() {
 				l.log(slog.LevelError, "no descriptors or memory left for another connection; the longest parked ones are closed to "+
-					"make room, and when there are none, new ones wait: raise LimitNOFILE or lower max_connections",
+					"make room, and when there are none, new ones wait: raise LimitNOFILE or lower limits.connections",
 					slog.Any("error", err))
 			}
 			heard := set.bell.hear()
+			if set.relieve != nil {
+				set.relieve()
+			}
 			if set.lot.makeRoom(nil, roomForDescriptors) == 0 {
 				l.pauses[pauseDescriptors].Add(1)
 				a.pause(heard)
@@ -101,7 +104,7 @@ func (a *acceptor) place() bool {
 	l, set := a.l, a.l.set
 	for !l.take() {
 		if l.troubles[troubleLimit].beginsNow() {
-			l.log(slog.LevelWarn, "as many connections are open as max_connections allows; the longest parked ones are closed to make "+
+			l.log(slog.LevelWarn, "as many connections are open as limits.connections allows; the longest parked ones are closed to make "+
 				"room, and when there are none, new ones wait", slog.Int("limit", l.settings.Load().MaxConns))
 		}
 		heard := set.bell.hear()

@@ -162,7 +162,7 @@ func TestTotalLimitEvictsTheLongestParked(t *testing.T) {
 	if s.Evicted != 2 || s.Accepted != 5 || parks && s.PausesLimit != 0 || s.Open != 3 {
 		t.Errorf("%+v", s)
 	}
-	if n := out.count("max_connections"); n != 1 {
+	if n := out.count("limits.connections"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
 }

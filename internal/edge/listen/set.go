@@ -20,6 +20,8 @@ type Set struct {
 	ids  atomic.Uint64 // the last connection's
 	cut  chan struct{} // closed when the time to drain is over
 
+	relieve func() // may be nil
+
 	// handshake is how long handshakes under way may take when a listener goes away: a round trip of a distant client.
 	handshake time.Duration
 
@@ -37,6 +39,10 @@ func New(log *slog.Logger) (*Set, error) {
 	}
 	return &Set{log: log, lot: lot, cut: make(chan struct{}), handshake: 300 * time.Millisecond}, nil
 }
+
+// Relieve sets what is called when descriptors run out, so that others who hold some they can do without give them up. It is to be set
+// before the first Apply.
+func (s *Set) Relieve(others func()) { s.relieve = others }
 
 // errDrained is what a set says after its end.
 var errDrained = errors.New("listen: the listeners have been drained; a new set is needed")

@@ -25,7 +25,7 @@ type Stats struct {
 	Expired       uint64 // parked connections closed because their idle time was over
 	Unparkable    uint64 // idle connections closed because the kernel refused to watch them
 
-	// Times accepting paused: because max_connections was reached, because descriptors or kernel memory ran out, or otherwise.
+	// Times accepting paused: because limits.connections was reached, because descriptors or kernel memory ran out, or otherwise.
 	PausesLimit, PausesDescriptors, PausesOther uint64
 
 	FastOpen string // one of the FastOpen constants

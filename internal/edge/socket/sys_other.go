@@ -8,15 +8,23 @@ package socket
 import "syscall"
 
 func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
-	n, err := syscall.Read(int(fd), p)
-	return max(n, 0), errno(err)
+	for {
+		n, err := syscall.Read(int(fd), p)
+		if err != syscall.EINTR {
+			return max(n, 0), errno(err)
+		}
+	}
 }
 
 func sysQuiet(fd uintptr) bool { return sysState(fd) == PeerSilent }
 
 func sysWrite(fd uintptr, p []byte) (int, syscall.Errno) {
-	n, err := syscall.Write(int(fd), p)
-	return max(n, 0), errno(err)
+	for {
+		n, err := syscall.Write(int(fd), p)
+		if err != syscall.EINTR {
+			return max(n, 0), errno(err)
+		}
+	}
 }
 
 func sysWritev(fd uintptr, first, second []byte) (int, syscall.Errno) {
@@ -34,6 +42,9 @@ func sysWritev(fd uintptr, first, second []byte) (int, syscall.Errno) {
 func sysState(fd uintptr) PeerState {
 	var one [1]byte
 	n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+	for err == syscall.EINTR {
+		n, _, err = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+	}
 	switch {
 	case err == syscall.EAGAIN:
 		return PeerSilent

@@ -59,6 +59,7 @@ type callState struct {
 	tryBy    int64 // of the head of this try's answer, 0 for none
 	trying   bool  // try.Do was called and try.Finish was not
 	loaded   bool  // the endpoint's load counts this try
+	queued   bool  // the try had to wait for its connection
 	fresh    bool  // the next try must not use a pooled connection
 	replayed bool  // a stale connection was made up for
 	touched  bool  // the request body was handed to a try
@@ -180,6 +181,7 @@ func (c *Call) Send() *fault.Fault {
 	x.Upstream.Tries++
 	c.endpoint.load.Begin()
 	c.loaded = true
+	c.queued = false
 	conn, f := c.connect()
 	if f != nil {
 		return c.overdue(f)
@@ -196,8 +198,8 @@ func (c *Call) Send() *fault.Fault {
 	c.trying = true
 	c.touched = c.touched || x.Request.Body != nil
 	now := c.began
-	if !x.Upstream.Reused {
-		now = clock.Now() // connecting took its time
+	if !x.Upstream.Reused || c.queued {
+		now = clock.Now() // connecting or waiting took its time
 	}
 	return c.overdue(c.try.Do(conn, x, c.codec, &c.outgoing, now, c.patience(), c))
 }
@@ -236,6 +238,7 @@ func (c *Call) connect() (*socket.Conn, *fault.Fault) {
 		}
 	}
 	if !p.admit() {
+		c.queued = true
 		conn, f := p.wait(s.Queue, c.sooner(c.began+int64(s.QueueTimeout)), c.Tick)
 		if f != nil {
 			return nil, f
@@ -248,6 +251,9 @@ func (c *Call) connect() (*socket.Conn, *fault.Fault) {
 	x.Upstream.Reused, x.Upstream.Opened = false, why.String()
 	p.opened[why].Add(1)
 	conn, f := c.endpoint.dial(c.remaining(c.timeouts.Connect))
+	if f != nil && f.Kind == fault.NoDescriptors {
+		conn, f = c.dialLater(f)
+	}
 	if f != nil {
 		p.lose(Broken)
 		return nil, f
@@ -259,6 +265,25 @@ func (c *Call) reuse(conn *socket.Conn) *socket.Conn {
 	c.endpoint.pool.reused.Add(1)
 	c.x.Upstream.Reused, c.x.Upstream.Opened = true, ""
 	return conn
+}
+
+// dialLater tries again while the process has no descriptors left, for as long as connecting may take: every exchange that ends frees
+// some, and the listeners accept no more meanwhile.
+func (c *Call) dialLater(f *fault.Fault) (*socket.Conn, *fault.Fault) {
+	const shortest, longest = 10 * time.Millisecond, 100 * time.Millisecond
+	c.up.relieve()
+	by := clock.Now() + int64(min(c.remaining(c.timeouts.Connect), 5*time.Second))
+	for pause := shortest; f.Kind == fault.NoDescriptors && clock.Now()+int64(pause) < by; pause = min(2*pause, longest) {
+		time.Sleep(pause)
+		if gone := c.Tick(clock.Now()); gone != nil {
+			return nil, gone
+		}
+		var conn *socket.Conn
+		if conn, f = c.endpoint.dial(c.remaining(c.timeouts.Connect)); f == nil {
+			return conn, nil
+		}
+	}
+	return nil, f
 }
 
 // sooner is by, or the deadline of the try or of the exchange if that comes first.
@@ -530,7 +555,8 @@ func (c *Call) Account() {
 
 // Finish ends the call. What the response's fields and body referred to is invalid from then on.
 func (c *Call) Finish() {
-	if f := c.x.Fault; c.answered && f != nil && f.Kind.Side == fault.Upstream { // after the head of its answer
+	// What breaks off after its head is the endpoint's failure, but not when the time was over before it was waited for.
+	if f := c.x.Fault; c.answered && f != nil && f.Kind.Side == fault.Upstream && f.Kind != fault.ExchangeTimeout {
 		c.endpoint.failed.Add(1)
 		c.up.changed(c.endpoint, c.endpoint.health.Attempt(c.x.Times.Done, c.began, health.Failure), "broke off its answer")
 	}

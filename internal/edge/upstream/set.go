@@ -49,6 +49,15 @@ func (s *Set) runSweep() {
 	}
 }
 
+// Relieve closes all idle connections, because descriptors ran out. Whoever needs one opens it again.
+func (s *Set) Relieve() {
+	for _, u := range s.All() {
+		for _, e := range u.view.Load().endpoints {
+			e.pool.drop()
+		}
+	}
+}
+
 // Check says whether all settings could be applied.
 func (s *Set) Check(all []Settings) error {
 	for i := range all {
@@ -92,7 +101,7 @@ func (s *Set) prepare(all []Settings, missing map[string][]string) (map[string]*
 		u := s.live[settings.Name]
 		fresh := u == nil
 		if fresh {
-			u = newUpstream(settings.Name, s.log, s.resolver)
+			u = newUpstream(settings.Name, s.log, s.resolver, s.Relieve)
 		} else {
 			missing[settings.Name] = u.view.Load().missing
 		}

@@ -29,6 +29,7 @@ type Upstream struct {
 	group  *health.Group
 
 	breaker atomic.Pointer[breaker.Breaker] // nil when there is none
+	relieve func()                          // called when descriptors ran out
 
 	mu       sync.Mutex // guards what follows, and the change of view
 	settings Settings
@@ -62,8 +63,8 @@ type view struct {
 	missing   []string  // names of endpoints that have no address yet
 }
 
-func newUpstream(name string, log *slog.Logger, resolver *resolve.Resolver) *Upstream {
-	return &Upstream{name: name, log: log.With("upstream", name), live: map[string]*endpoint{}, found: map[string][]netip.Addr{},
+func newUpstream(name string, log *slog.Logger, resolver *resolve.Resolver, relieve func()) *Upstream {
+	return &Upstream{name: name, relieve: relieve, log: log.With("upstream", name), live: map[string]*endpoint{}, found: map[string][]netip.Addr{},
 		watches: map[string]watch{}, rebuilt: make(chan struct{}, 1), resolver: resolver}
 }
 

@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"straum.dev/straum/internal/bufpool"
@@ -50,8 +51,10 @@ type body struct {
 	pace     pace
 	until    int64 // when the whole body has to be there, 0 for no such time
 	watch    Watch // asked now and then while waiting; nil in the server role
-	role     role  // decides which fault an error becomes
-	err      error // sticky
+	// cut is why we cut the connection ourselves, if we did; nil in the server role.
+	cut  *atomic.Pointer[fault.Fault]
+	role role  // decides which fault an error becomes
+	err  error // sticky
 }
 
 // Watch is asked, while a read from an endpoint waits, whether to go on waiting.
@@ -159,7 +162,11 @@ func (b *body) fill() error {
 	want := b.want()
 	if b.first && b.rewindable() {
 		if len(b.buf)-b.w < want && len(b.buf) < bufpool.Large {
-			b.moveTo(bufpool.Large)
+			size := bufpool.Large
+			if b.end == endsByCount {
+				size = int(min(int64(b.w-b.base)+b.left, bufpool.Large)) // it is held while the client takes its time
+			}
+			b.moveTo(size)
 		}
 		if b.w < len(b.buf) {
 			return b.read(b.buf[b.w:min(len(b.buf), b.w+want)])
@@ -219,6 +226,9 @@ func (b *body) read(p []byte) error {
 func (b *body) wait(p []byte, size int) (buf []byte, n int, err error) {
 	now := clock.Now()
 	by := b.until
+	if by != 0 && now >= by {
+		return nil, 0, b.overdue()
+	}
 	if b.patience > 0 && (by == 0 || now+int64(b.patience) < by) {
 		by = now + int64(b.patience)
 	}
@@ -263,11 +273,19 @@ func await(conn *socket.Conn, p []byte, size int, now, by int64, watch Watch) (b
 	}
 }
 
+// overdue is the fault of a body whose time was over before anything was waited for: the other side took too long to take it.
+func (b *body) overdue() error { return fault.At(fault.ExchangeTimeout, fault.ResponseBegun, nil) }
+
 // failed turns a reading error into the fault of this role.
 func (b *body) failed(err error) error {
 	var f *fault.Fault
 	if errors.As(err, &f) {
 		return f
+	}
+	if b.cut != nil {
+		if f := b.cut.Load(); f != nil {
+			return f
+		}
 	}
 	if err == io.EOF && b.end == endsByClose {
 		b.end = endsNow

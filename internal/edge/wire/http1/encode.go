@@ -209,6 +209,7 @@ func (w *writer) copy(b exchange.Body, how framed, trailer *exchange.Fields) (re
 			return nil, err
 		}
 	}
+	w.last.Store(true)
 	w.finish(how, trailer)
 	return nil, nil
 }
@@ -244,7 +245,10 @@ func (w *writer) splice(b *body) (read, write error) {
 			return nil, nil
 		}
 		end := clock.Now()
-		if b.pace.min > 0 && !b.pace.fast(int(n), end-now-waited) || b.until != 0 && end >= b.until {
+		over := b.until != 0 && end >= b.until
+		if over && n > 0 {
+			read = b.overdue()
+		} else if b.pace.min > 0 && !b.pace.fast(int(n), end-now-waited) || over {
 			read = socket.ErrTimeout
 		} else if read == socket.ErrTimeout && (n > 0 || b.watch != nil) {
 			if n == 0 {

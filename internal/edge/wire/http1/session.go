@@ -87,6 +87,7 @@ func Open(c *socket.Conn, info *exchange.Conn, gate Gate, set *Settings, handler
 // Close closes the connection.
 func (s *Session) Close() {
 	s.leave()
+	s.conn.Rest() // what it worked with goes to another connection
 	s.conn.Close()
 }
 

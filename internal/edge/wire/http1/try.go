@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	// (RFC 9110 §10.1.1).
 	continueWait = int64(time.Second)
 	maxInterims  = 32
+	// forever is the patience of a writer that has no bound.
+	forever = 365 * 24 * time.Hour
 )
 
 // Patience says how long a try may take. Times are readings of clock.Now, 0 for no bound.
@@ -26,7 +29,7 @@ type Patience struct {
 	// FirstByte is how long the head of the answer may take once the request is sent, 0 for any time.
 	FirstByte time.Duration
 	HeadBy    int64         // when the head has to be there in any case
-	Idle      time.Duration // between two runs of bytes, in either direction
+	Idle      time.Duration // between two runs of bytes, in either direction, 0 for any time
 	Until     int64         // when the whole answer has to be there
 	// Expect is how many bytes the answer is thought to have. It only sizes the first read; 0 is fine.
 	Expect int
@@ -56,6 +59,9 @@ type Try struct {
 	outMark  int64
 	keep     bool   // the connection can carry another request once the body has been read
 	why      string // why not
+	// untouched says that nothing was sent, because the client's body was found bad first: a client must not be able to cost us
+	// connections that way.
+	untouched bool
 
 	// The sending goroutine. It owns out and the request body from its start to its end.
 	sending bool
@@ -64,6 +70,9 @@ type Try struct {
 	sentAt  int64 // when it was done
 	source  error // what the request body failed with
 	sink    error // what writing failed with
+	// cut is source as a fault, from just before it makes the sender cut the endpoint's connection: the answer that breaks off then
+	// is not the endpoint's fault.
+	cut atomic.Pointer[fault.Fault]
 }
 
 // Do sends the request and reads the head of the final answer into x.Response. After it returns nil the answer's body can be read;
@@ -74,12 +83,17 @@ func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, 
 	t.conn, t.x, t.codec, t.watch, t.patience = conn, x, codec, watch, patience
 	t.inMark, t.outMark = conn.In(), conn.Out()
 	t.keep, t.why, t.source, t.sink, t.pending, t.sentAt = true, "", nil, nil, nil, 0
+	t.untouched = false
 	t.out.conn, t.out.patience = conn, patience.Idle
+	if patience.Idle == 0 {
+		t.out.patience = forever
+	}
 	t.awaiting = x.Request.Continue
 	t.out.lend()
 	t.out.out = appendRequest(t.out.out, x, o, t.awaiting)
 	whole, f := t.gather()
 	if f != nil {
+		t.untouched = true
 		return f
 	}
 	if f := t.send(whole); f != nil {
@@ -141,8 +155,11 @@ func (t *Try) send(whole bool) *fault.Fault {
 	sent, buf, n, err := t.conn.SendReceive(t.out.out, t.x.Upstream.Reused, t.firstRead(), t.firstTick(now))
 	if sent < len(t.out.out) {
 		// The kernel took a part, or the first tick was over before anything could be written.
+		if sent == 0 && err == socket.ErrTimeout && t.x.Upstream.Reused && !t.conn.Quiet() {
+			err = socket.ErrNotQuiet
+		}
 		if err == nil || err == socket.ErrTimeout {
-			err = t.conn.Write(t.out.out[sent:], nil, int64(t.patience.Idle))
+			err = t.conn.Write(t.out.out[sent:], nil, int64(t.out.patience))
 		}
 		t.out.release()
 		if err != nil {
@@ -183,6 +200,7 @@ func (t *Try) start() {
 		t.done = make(chan struct{}, 1)
 	}
 	t.sending = true
+	t.cut.Store(nil)
 	t.out.last.Store(false)
 	go t.runSend()
 }
@@ -192,6 +210,9 @@ func (t *Try) start() {
 func (t *Try) runSend() {
 	how := t.framing()
 	if t.pending != nil {
+		if b, ok := t.x.Request.Body.(*body); ok && b.end == endsNow {
+			t.out.last.Store(true)
+		}
 		t.sink = t.out.run(t.pending, how)
 		t.pending = nil
 	}
@@ -202,6 +223,7 @@ func (t *Try) runSend() {
 		t.sink = t.out.flush(nil)
 	}
 	if t.source != nil {
+		t.cut.Store(t.bodyFault(t.source))
 		t.conn.Kill()
 	}
 	t.sentAt = clock.Now()
@@ -395,6 +417,9 @@ func (t *Try) settle(minor uint8) *fault.Fault {
 	b := &t.body
 	b.begin(t.conn, client, end, length, t.in, t.r, t.w)
 	b.patience, b.until, b.watch, b.trailer = t.patience.Idle, t.patience.Until, t.watch, &x.Response.Trailer
+	if x.Request.Streaming {
+		b.cut = &t.cut
+	}
 	if end != endsNow {
 		x.Response.Body = b
 	}
@@ -423,7 +448,7 @@ func (t *Try) failed(err error) *fault.Fault {
 	if !t.joined() {
 		t.stopSending()
 	}
-	if t.source != nil {
+	if t.source != nil && !errors.Is(t.source, socket.ErrInterrupted) { // which would be our own doing, just now
 		return t.bodyFault(t.source)
 	}
 	phase := fault.MaybeProcessed
@@ -483,7 +508,7 @@ func (t *Try) Account() {
 func (t *Try) Finish() (keep bool, why string) {
 	t.Account()
 	switch {
-	case !t.keep:
+	case !t.keep, t.untouched:
 	case t.sink != nil:
 		t.refuse("error")
 	case t.body.conn == nil || t.body.end != endsNow || t.body.err != nil:

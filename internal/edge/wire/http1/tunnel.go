@@ -48,7 +48,7 @@ func (t *tunnel) end() {
 
 // runMove moves bytes from src to dst until src ends or the tunnel does.
 func (t *tunnel) runMove(src, dst *socket.Conn) {
-	var looked int64 // when the time was last over while the other direction was busy
+	var looked int64 // when the time was last over while the other direction was writing
 	for {
 		buf, n, err := src.ReadLent(bufpool.Medium, max(t.moved.Load(), looked)+int64(t.idle))
 		switch {
@@ -72,8 +72,12 @@ func (t *tunnel) runMove(src, dst *socket.Conn) {
 				return
 			}
 		case err == socket.ErrTimeout:
-			// moved is looked at after writing, which ends by setting it.
-			if looked = clock.Now(); t.writing.Load() > 0 || looked < t.moved.Load()+int64(t.idle) {
+			now := clock.Now()
+			if t.writing.Load() > 0 {
+				looked = now
+				continue
+			}
+			if now < t.moved.Load()+int64(t.idle) { // looked at after writing, which ends by setting it
 				continue
 			}
 		}
