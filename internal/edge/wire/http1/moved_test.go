@@ -185,7 +185,7 @@ func TestKeptBodyTakesItsSize(t *testing.T) {
 			}
 		}
 		if len(b.buf) != want || !b.Rewind() {
-			t.Errorf("%d bytes of %d are held", len(b.buf), length)
+			t.Fatalf("%d bytes of %d are held", len(b.buf), length)
 		}
 		got := ""
 		for len(got) < 2005 {

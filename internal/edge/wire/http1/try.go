@@ -380,7 +380,7 @@ func (t *Try) passInterim() *fault.Fault {
 // settle makes the response of the final head that was read.
 func (t *Try) settle(minor uint8) *fault.Fault {
 	x := t.x
-	if t.interim.Status == 101 && x.Request.Upgrade == "" {
+	if t.interim.Status == 101 && (x.Request.Upgrade == "" || t.head.upgrade == "") {
 		return t.invalid(errSwitch)
 	}
 	x.Times.FirstByte = clock.Now()
