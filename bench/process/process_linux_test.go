@@ -3,6 +3,8 @@ package process
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,16 @@ func TestBusyTimeLeavesOutIdleAndWaiting(t *testing.T) {
 	if _, err := parseBusy(stat, 2); err == nil {
 		t.Error("a core that is not there must be refused")
 	}
+}
+
+// ended says whether a process is gone, or only waits for whoever inherited it to take notice.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return true
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
 // The shell burns processor time in itself and in a child, ends when told to, and runs where we said.
@@ -55,8 +67,18 @@ func TestStartedProgramIsPinnedMeasuredAndStopped(t *testing.T) {
 	if err := p.ResetPeak(); err != nil {
 		t.Fatal(err)
 	}
+	family := p.pids()
 	p.Stop()
 	<-p.Exited()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		left := slices.DeleteFunc(slices.Clone(family), func(pid int) bool { return ended(pid) })
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %v are still there", left)
+		}
+	}
 	text, _ := os.ReadFile(output)
 	if got := strings.Join(strings.Fields(string(text)), " "); got != "Cpus_allowed_list: 0 given" {
 		t.Fatalf("output = %q", got)

@@ -85,14 +85,15 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Exited is closed once the program has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Stop asks the program to end, waits up to five seconds, and then ends its whole group.
+// Stop asks the program to end and waits up to five seconds. Whatever is left of its group then, children that outlived it included,
+// is ended.
 func (p *Process) Stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
 	case <-time.After(5 * time.Second):
-		syscall.Kill(-p.Pid(), syscall.SIGKILL)
-		<-p.exited
 	}
+	syscall.Kill(-p.Pid(), syscall.SIGKILL) // an error means that nobody is left
+	<-p.exited
 	p.output.Close()
 }

@@ -205,6 +205,35 @@ func (c *Conn) TryLent(size int) (buf []byte, n int, err error) {
 	return c.lent(err)
 }
 
+// TryRead reads into p what is there now. It returns ErrTimeout when there is nothing.
+func (c *Conn) TryRead(p []byte) (int, error) {
+	n, errno := sysRead(c.fd, p)
+	switch {
+	case errno == syscall.EAGAIN:
+		return 0, ErrTimeout
+	case errno != 0:
+		return 0, errno
+	case n == 0:
+		return 0, io.EOF
+	}
+	c.in += int64(n)
+	return n, nil
+}
+
+// TryWrite writes of first and then of second what the kernel takes now, and returns how much that was.
+func (c *Conn) TryWrite(first, second []byte) (int, error) {
+	c.Wake()
+	w := &c.writing
+	w.first, w.second, w.patient, w.errno = first, second, false, 0
+	before := c.out
+	c.writeReady(c.fd)
+	w.first, w.second = nil, nil
+	if w.errno != 0 {
+		return int(c.out - before), w.errno
+	}
+	return int(c.out - before), nil
+}
+
 // Next is what a user of ReadEach wants next.
 type Next uint8
 

@@ -188,6 +188,26 @@ func (b *body) fill() error {
 // rewindable says whether it is worth keeping what was read: only requests are ever sent again.
 func (b *body) rewindable() bool { return b.role == server }
 
+// prefetch reads, without waiting, what has arrived of a body that one buffer holds. A body that is there as a whole can be sent
+// without a goroutine of its own.
+func (b *body) prefetch() {
+	if b.end != endsByCount || !b.first || !b.rewindable() || b.err != nil {
+		return
+	}
+	for missing := b.left - int64(b.w-b.r); missing > 0; missing = b.left - int64(b.w-b.r) {
+		if whole := int64(b.w-b.base) + missing; whole > bufpool.Large {
+			return
+		} else if int64(len(b.buf)-b.w) < missing {
+			b.moveTo(int(whole))
+		}
+		n, err := b.conn.TryRead(b.buf[b.w : b.w+int(missing)])
+		if err != nil {
+			return // nothing there, or a trouble that the next read meets again
+		}
+		b.w += n
+	}
+}
+
 // want is how many bytes to read at most: not beyond the content where its end is known, so that nothing of the next message is
 // taken along.
 func (b *body) want() int {

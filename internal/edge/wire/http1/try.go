@@ -109,6 +109,9 @@ func (t *Try) gather() (whole bool, f *fault.Fault) {
 		return true, nil
 	}
 	how := t.framing()
+	if direct, ok := b.(*body); ok {
+		direct.prefetch()
+	}
 	for b.Buffered() {
 		run, err := b.Next()
 		if err == io.EOF {
@@ -148,6 +151,9 @@ func (t *Try) send(whole bool) *fault.Fault {
 		if t.x.Upstream.Reused && !t.conn.Quiet() {
 			return t.failed(socket.ErrNotQuiet)
 		}
+		if sent, f := t.sendNow(); sent || f != nil {
+			return f
+		}
 		t.start()
 		return nil
 	}
@@ -175,6 +181,32 @@ func (t *Try) send(whole bool) *fault.Fault {
 		t.in, t.r, t.w = buf, 0, n
 	}
 	return nil
+}
+
+// sendNow writes head and body in one go when the whole body is there and the kernel takes it. What the kernel leaves is for the
+// sending goroutine.
+func (t *Try) sendNow() (sent bool, f *fault.Fault) {
+	b, ok := t.x.Request.Body.(*body)
+	if !ok || t.pending == nil || b.end != endsNow || t.framing() != byLength {
+		return false, nil
+	}
+	n, err := t.conn.TryWrite(t.out.out, t.pending)
+	if err != nil {
+		t.out.release()
+		return false, t.failed(err)
+	}
+	if n < len(t.out.out) {
+		t.out.out = t.out.out[:copy(t.out.out, t.out.out[n:])]
+		return false, nil
+	}
+	t.pending = t.pending[n-len(t.out.out):]
+	t.out.out = t.out.out[:0]
+	if len(t.pending) > 0 {
+		return false, nil
+	}
+	t.pending = nil
+	t.out.release()
+	return true, nil
 }
 
 // firstRead is how much to read at first of an answer.
