@@ -172,7 +172,7 @@ func wantEach(t *testing.T, text string, n int) {
 
 func TestEveryLineArrives(t *testing.T) {
 	to := newFake()
-	l := begin(t, Options{Shards: 3}, to.open)
+	l := begin(t, Options{Shards: 3, Buffer: 16 << 20}, to.open) // room for all, however late the writer runs
 	var all sync.WaitGroup
 	const each, goroutines = 300, 8
 	for g := range goroutines {
