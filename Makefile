@@ -27,10 +27,11 @@ help: ## list the targets
 build: ## the static, stripped binary: bin/straum
 	$(BUILD) -o bin/straum ./cmd/straum
 
+# Nothing is taken from the test cache: it does not see that the black-box tests build and run the program.
 test: ## all tests, after installing what they need (RACE=1: with the race detector)
 	@scripts/need
 	@go build -o bin/testsum ./scripts/testsum
-	@$(TESTENV) bin/testsum $(TESTFLAGS) $(if $(ARGS),$(ARGS),./...)
+	@$(TESTENV) bin/testsum -count=1 $(TESTFLAGS) $(if $(ARGS),$(ARGS),./...)
 
 lint: ## formatting, go vet, staticcheck, known vulnerabilities
 	@scripts/lint
