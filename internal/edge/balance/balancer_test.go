@@ -12,13 +12,15 @@ import (
 	"unsafe"
 
 	"pgregory.net/rapid"
+
+	"straum.dev/straum/test/script"
 )
 
 // TestScripts: "members kind a=1 b=2 [slow=10s] [bound=125] [otherwise=kind]" builds a balancer (Loads of known names are carried over);
 // "now 5s" sets the time; "down|up|restore a", "eject a 30s", "active a 3", "latency a 20ms" change a Load;
 // "pick [n=6] [key=x] [sticky=a] [tried=a,b]" prints the picks in order, "count" how often each came; "load a" prints a Load.
 func TestScripts(t *testing.T) {
-	runScripts(t, func() func(string, []string) string {
+	script.Run(t, func() func(string, []string) string {
 		var (
 			b       Balancer
 			members []Member
@@ -27,7 +29,7 @@ func TestScripts(t *testing.T) {
 			rng     = rand.New(rand.NewPCG(1, 2))
 		)
 		tried := func(args []string) (t Tried) {
-			for name := range strings.SplitSeq(option(args, "tried", ""), ",") {
+			for name := range strings.SplitSeq(script.Option(args, "tried", ""), ",") {
 				for i, m := range members {
 					if m.ID == name {
 						t.Add(i)
@@ -37,10 +39,10 @@ func TestScripts(t *testing.T) {
 			return t
 		}
 		key := func(args []string) uint64 {
-			if s := option(args, "sticky", ""); s != "" {
+			if s := script.Option(args, "sticky", ""); s != "" {
 				return Member{ID: s}.Key()
 			}
-			return Key(option(args, "key", ""))
+			return Key(script.Option(args, "key", ""))
 		}
 		return func(command string, args []string) string {
 			switch command {
@@ -50,23 +52,23 @@ func TestScripts(t *testing.T) {
 				if s.Kind, err = ParseKind(args[0]); err != nil {
 					return err.Error()
 				}
-				s.Otherwise, _ = ParseKind(option(args, "otherwise", "least_requests"))
-				s.SlowStart = int64(must(time.ParseDuration(option(args, "slow", "0"))))
-				s.Bound = must(strconv.Atoi(option(args, "bound", "0")))
+				s.Otherwise, _ = ParseKind(script.Option(args, "otherwise", "least_requests"))
+				s.SlowStart = int64(script.Must(time.ParseDuration(script.Option(args, "slow", "0"))))
+				s.Bound = script.Must(strconv.Atoi(script.Option(args, "bound", "0")))
 				members = nil
 				for _, a := range args[1:] {
 					if id, w, _ := strings.Cut(a, "="); len(id) == 1 {
 						if loads[id] == nil {
 							loads[id] = &Load{}
 						}
-						members = append(members, Member{ID: id, Weight: must(strconv.Atoi(w)), Load: loads[id]})
+						members = append(members, Member{ID: id, Weight: script.Must(strconv.Atoi(w)), Load: loads[id]})
 					}
 				}
 				if b, err = New(members, s); err != nil {
 					return err.Error()
 				}
 			case "now":
-				now = int64(must(time.ParseDuration(args[0])))
+				now = int64(script.Must(time.ParseDuration(args[0])))
 			case "down":
 				loads[args[0]].Down()
 			case "up":
@@ -74,18 +76,18 @@ func TestScripts(t *testing.T) {
 			case "restore":
 				loads[args[0]].Restore(now)
 			case "eject":
-				loads[args[0]].Eject(now + int64(must(time.ParseDuration(args[1]))))
+				loads[args[0]].Eject(now + int64(script.Must(time.ParseDuration(args[1]))))
 			case "active":
-				loads[args[0]].active.Store(int64(must(strconv.Atoi(args[1]))))
+				loads[args[0]].active.Store(int64(script.Must(strconv.Atoi(args[1]))))
 			case "latency":
-				loads[args[0]].Observe(now, int64(must(time.ParseDuration(args[1]))))
+				loads[args[0]].Observe(now, int64(script.Must(time.ParseDuration(args[1]))))
 			case "load":
 				l := loads[args[0]]
 				return fmt.Sprintf("usable=%v latency=%v share=%d%%\n", l.Usable(now),
 					time.Duration(l.Latency(now)).Round(100*time.Microsecond), l.share(now, int64(10*time.Second)))
 			case "pick":
 				var names []string
-				for range must(strconv.Atoi(option(args, "n", "1"))) {
+				for range script.Must(strconv.Atoi(script.Option(args, "n", "1"))) {
 					i, ok := b.Pick(key(args), rng.Uint64(), now, tried(args))
 					if !ok {
 						return "none\n"
@@ -95,7 +97,7 @@ func TestScripts(t *testing.T) {
 				return strings.Join(names, " ") + "\n"
 			case "count":
 				count := make([]int, len(members))
-				for range must(strconv.Atoi(option(args, "n", "1000"))) {
+				for range script.Must(strconv.Atoi(script.Option(args, "n", "1000"))) {
 					i, _ := b.Pick(key(args), rng.Uint64(), now, tried(args))
 					count[i]++
 				}
@@ -166,7 +168,7 @@ func TestRounds(t *testing.T) {
 			SlowStart: rapid.SampledFrom([]int64{0, 100}).Draw(t, "slow"),
 			Bound:     rapid.SampledFrom([]int{0, 125}).Draw(t, "bound"),
 		}
-		b := must(New(members, s))
+		b := script.Must(New(members, s))
 		var tried Tried
 		for i := range members {
 			if rapid.Bool().Draw(t, "tried") {
@@ -210,7 +212,7 @@ func TestRoundRobinIsExact(t *testing.T) {
 		for i, w := range weights {
 			members[i] = Member{ID: strconv.Itoa(i), Weight: w, Load: &Load{}}
 		}
-		b := must(New(members, Settings{Kind: RoundRobin})).(*roundRobin)
+		b := script.Must(New(members, Settings{Kind: RoundRobin})).(*roundRobin)
 		count := make([]int, len(weights))
 		for range b.total {
 			i, _ := b.Pick(0, 0, 0, Tried{})
@@ -235,7 +237,7 @@ func TestSharesConverge(t *testing.T) {
 			members[2].Load.Down()
 			members[3].Load.Up(1000) // at 1500 of a window of 1000: 55 %
 			want := []float64{1, 2, 0, 4 * .55, 5}
-			b := must(New(members, Settings{Kind: kind, SlowStart: 1000}))
+			b := script.Must(New(members, Settings{Kind: kind, SlowStart: 1000}))
 			rng := rand.New(rand.NewPCG(3, 4))
 			const n = 100_000
 			var count [5]float64
@@ -263,7 +265,7 @@ func TestLeastRequestsFillsByWeight(t *testing.T) {
 			members = append(members, Member{ID: strconv.Itoa(i), Weight: w, Load: &Load{}})
 			sum += w
 		}
-		b := must(New(members, Settings{}))
+		b := script.Must(New(members, Settings{}))
 		for range rounds * sum {
 			i, _ := b.Pick(0, 0, 0, Tried{})
 			members[i].Load.Begin()
@@ -287,8 +289,8 @@ func TestHashMovesLittle(t *testing.T) {
 			sum += w
 		}
 		const gone, keys = 3, 40_000
-		b := must(New(members, Settings{Kind: Hash}))
-		without := must(New(append(append([]Member{}, members[:gone]...), members[gone+1:]...), Settings{Kind: Hash}))
+		b := script.Must(New(members, Settings{Kind: Hash}))
+		without := script.Must(New(append(append([]Member{}, members[:gone]...), members[gone+1:]...), Settings{Kind: Hash}))
 		heirs := map[string]int{}
 		moved := 0
 		for k := range keys {
@@ -328,8 +330,8 @@ func TestHashScoresAgree(t *testing.T) {
 		for i := range rapid.IntRange(1, 20).Draw(t, "n") {
 			members = append(members, Member{ID: strconv.Itoa(i), Weight: 7, Load: &Load{}})
 		}
-		bare := must(New(members, Settings{Kind: Hash}))
-		weighted := must(New(members, Settings{Kind: Hash, SlowStart: 1, Bound: 1000}))
+		bare := script.Must(New(members, Settings{Kind: Hash}))
+		weighted := script.Must(New(members, Settings{Kind: Hash, SlowStart: 1, Bound: 1000}))
 		key := rapid.Uint64().Draw(t, "key")
 		i, _ := bare.Pick(key, 0, 5, Tried{})
 		j, _ := weighted.Pick(key, 0, 5, Tried{})
@@ -348,7 +350,7 @@ func TestHashBound(t *testing.T) {
 		for i := range n {
 			members = append(members, Member{ID: strconv.Itoa(i), Weight: 1, Load: &Load{}})
 		}
-		b := must(New(members, Settings{Kind: Hash, Bound: bound}))
+		b := script.Must(New(members, Settings{Kind: Hash, Bound: bound}))
 		first := 0
 		for total := 1; total <= 200; total++ {
 			i, _ := b.Pick(42, 0, 0, Tried{})
@@ -370,7 +372,7 @@ func TestHashBound(t *testing.T) {
 // The latency balancer leaves a slow endpoint nearly alone, and comes back to it once its latency has faded.
 func TestLatencyAvoidsAndReturns(t *testing.T) {
 	members := []Member{{ID: "a", Weight: 1, Load: &Load{}}, {ID: "b", Weight: 1, Load: &Load{}}, {ID: "c", Weight: 1, Load: &Load{}}}
-	b := must(New(members, Settings{Kind: Latency}))
+	b := script.Must(New(members, Settings{Kind: Latency}))
 	cost := []int64{int64(time.Millisecond), int64(50 * time.Millisecond), int64(time.Millisecond)}
 	rng := rand.New(rand.NewPCG(5, 6))
 	var now int64
@@ -423,7 +425,7 @@ func TestConcurrentUse(t *testing.T) {
 		for i := range members {
 			members[i] = Member{ID: strconv.Itoa(i), Weight: 1 + i, Load: &Load{}}
 		}
-		b := must(New(members, Settings{Kind: kind, SlowStart: 100, Bound: 125}))
+		b := script.Must(New(members, Settings{Kind: kind, SlowStart: 100, Bound: 125}))
 		var wg sync.WaitGroup
 		for g := range 4 {
 			wg.Go(func() {
@@ -473,7 +475,7 @@ func TestPickAllocatesNothing(t *testing.T) {
 					members[i].Load.Down()
 				}
 			}
-			b := must(New(members, Settings{Kind: kind, SlowStart: 100, Bound: 125}))
+			b := script.Must(New(members, Settings{Kind: kind, SlowStart: 100, Bound: 125}))
 			key := uint64(0)
 			if n := testing.AllocsPerRun(100, func() {
 				key += golden

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"straum.dev/straum/test/script"
 )
 
 var usual = Settings{
@@ -22,27 +24,27 @@ var usual = Settings{
 // one; "now 3s" sets the time; "ok|fail|cancel [n=5] [took=20ms]" asks and reports at once; "ask name [post]" asks and keeps
 // the permit, "done name ok|fail|cancel [took=]" reports it; "force open|closed", "release", "show". Changes print as they come.
 func TestScripts(t *testing.T) {
-	runScripts(t, func() func(string, []string) string {
+	script.Run(t, func() func(string, []string) string {
 		var (
 			b       *Breaker
 			now     int64
 			out     strings.Builder
 			permits = map[string]Permit{}
 		)
-		d := func(s string) time.Duration { return must(time.ParseDuration(s)) }
+		d := func(s string) time.Duration { return script.Must(time.ParseDuration(s)) }
 		at := func(ns int64) string { return time.Duration(ns).String() }
 		settings := func(args []string) Settings {
 			s := usual
-			s.ConsecutiveErrors = must(strconv.Atoi(option(args, "consecutive", "5")))
-			s.ErrorRatio = must(strconv.ParseFloat(option(args, "errors", "0"), 64))
-			s.SlowRatio = must(strconv.ParseFloat(option(args, "slow", "0"), 64))
-			s.SlowCall = d(option(args, "slowcall", "1s"))
-			s.MinVolume = must(strconv.Atoi(option(args, "volume", "10")))
-			s.Window = d(option(args, "window", "10s"))
-			s.MaxActive = must(strconv.Atoi(option(args, "active", "0")))
-			s.Jitter = must(strconv.ParseFloat(option(args, "jitter", "0"), 64))
-			s.Probes = must(strconv.Atoi(option(args, "probes", "1")))
-			s.Successes = must(strconv.Atoi(option(args, "successes", "1")))
+			s.ConsecutiveErrors = script.Must(strconv.Atoi(script.Option(args, "consecutive", "5")))
+			s.ErrorRatio = script.Must(strconv.ParseFloat(script.Option(args, "errors", "0"), 64))
+			s.SlowRatio = script.Must(strconv.ParseFloat(script.Option(args, "slow", "0"), 64))
+			s.SlowCall = d(script.Option(args, "slowcall", "1s"))
+			s.MinVolume = script.Must(strconv.Atoi(script.Option(args, "volume", "10")))
+			s.Window = d(script.Option(args, "window", "10s"))
+			s.MaxActive = script.Must(strconv.Atoi(script.Option(args, "active", "0")))
+			s.Jitter = script.Must(strconv.ParseFloat(script.Option(args, "jitter", "0"), 64))
+			s.Probes = script.Must(strconv.Atoi(script.Option(args, "probes", "1")))
+			s.Successes = script.Must(strconv.Atoi(script.Option(args, "successes", "1")))
 			return s
 		}
 		outcomes := map[string]Outcome{"ok": Success, "fail": Failure, "cancel": Excluded}
@@ -78,19 +80,19 @@ func TestScripts(t *testing.T) {
 			case "now":
 				now = int64(d(args[0]))
 			case "ok", "fail", "cancel":
-				for range must(strconv.Atoi(option(args, "n", "1"))) {
+				for range script.Must(strconv.Atoi(script.Option(args, "n", "1"))) {
 					p, v := b.Allow(now, true)
 					if !v.Allowed() {
 						verdict(v)
 					}
-					p.Done(now, outcomes[command], int64(d(option(args, "took", "10ms"))))
+					p.Done(now, outcomes[command], int64(d(script.Option(args, "took", "10ms"))))
 				}
 			case "ask":
 				p, v := b.Allow(now, len(args) < 2)
 				permits[args[0]] = p
 				verdict(v)
 			case "done":
-				permits[args[0]].Done(now, outcomes[args[1]], int64(d(option(args, "took", "10ms"))))
+				permits[args[0]].Done(now, outcomes[args[1]], int64(d(script.Option(args, "took", "10ms"))))
 			case "force":
 				b.Force(now, map[string]State{"open": ForcedOpen, "closed": ForcedClosed}[args[0]])
 			case "release":
@@ -143,7 +145,7 @@ func TestInvariants(t *testing.T) {
 		var now int64
 		var probes, inFlight []Permit
 		open := int64(-1)
-		b := must(New(s, now, rand.Uint64, func(c Change) {
+		b := script.Must(New(s, now, rand.Uint64, func(c Change) {
 			if c.From == Open && c.To == HalfOpen && c.At < open+int64(s.Cooldown) {
 				t.Fatalf("open at %d, half-open at %d already", open, c.At)
 			}
@@ -263,7 +265,7 @@ func TestConcurrentUse(t *testing.T) {
 	s.Cooldown, s.MaxCooldown, s.ProbeTimeout = 50, 400, time.Hour // no probe hangs, so each one on its way is counted
 	var changes, inFlight atomic.Int64
 	var probing sync.Map // generation of half-open → *atomic.Int64
-	b := must(New(s, 0, rand.Uint64, func(Change) { changes.Add(1) }))
+	b := script.Must(New(s, 0, rand.Uint64, func(Change) { changes.Add(1) }))
 	var clock atomic.Int64
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -319,7 +321,7 @@ func TestAllocatesNothing(t *testing.T) {
 	s := usual
 	s.ConsecutiveErrors, s.ErrorRatio, s.MinVolume = 2, .5, 10
 	changes := 0
-	b := must(New(s, 0, rand.Uint64, func(Change) { changes++ }))
+	b := script.Must(New(s, 0, rand.Uint64, func(Change) { changes++ }))
 	now := int64(0)
 	if n := testing.AllocsPerRun(1000, func() {
 		now += int64(5 * time.Second)

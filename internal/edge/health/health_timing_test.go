@@ -4,10 +4,11 @@ import (
 	"testing"
 
 	"straum.dev/straum/internal/edge/balance"
+	"straum.dev/straum/test/script"
 )
 
 func BenchmarkAttemptSuccess(b *testing.B) {
-	g := must(NewGroup(usual))
+	g := script.Must(NewGroup(usual))
 	e := g.Join("a", &balance.Load{})
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -18,7 +19,7 @@ func BenchmarkAttemptSuccess(b *testing.B) {
 }
 
 func BenchmarkAttemptMixed(b *testing.B) {
-	g := must(NewGroup(usual))
+	g := script.Must(NewGroup(usual))
 	e := g.Join("a", &balance.Load{})
 	b.ReportAllocs()
 	now := int64(0)

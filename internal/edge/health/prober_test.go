@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"straum.dev/straum/test/script"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -222,7 +224,7 @@ func TestProberClose(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	p := must(NewProber(Check{Every: time.Hour, Timeout: time.Hour, TCP: true}, dial, middle, func(string, Outcome, string) {
+	p := script.Must(NewProber(Check{Every: time.Hour, Timeout: time.Hour, TCP: true}, dial, middle, func(string, Outcome, string) {
 		t.Error("a probe called off was reported")
 	}))
 	p.Set([]Target{{ID: "a", Address: "x:1"}})
@@ -254,7 +256,7 @@ func TestProberSchedule(t *testing.T) {
 			other.Close()
 			return conn, nil
 		}
-		p := must(NewProber(Check{Every: 10 * time.Second, IdleEvery: 60 * time.Second, Timeout: time.Second, TCP: true}, dial, random.Load,
+		p := script.Must(NewProber(Check{Every: 10 * time.Second, IdleEvery: 60 * time.Second, Timeout: time.Second, TCP: true}, dial, random.Load,
 			func(id string, o Outcome, detail string) {
 				mu.Lock()
 				defer mu.Unlock()

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"straum.dev/straum/internal/edge/balance"
+	"straum.dev/straum/test/script"
 )
 
 var usual = Settings{Rise: 2, Fall: 3, Failures: 3, EjectBase: 10 * time.Second, EjectMax: time.Minute, MaxShare: 50}
@@ -23,13 +24,13 @@ var usual = Settings{Rise: 2, Fall: 3, Failures: 3, EjectBase: 10 * time.Second,
 // TestScripts: "group a b c [rise=] [fall=] [failures=] [share=]" makes a group; "now 3s" sets the time; "probe a ok|fail|own [n=]" and
 // "try a ok|fail|own [n=] [began=2s]" give evidence and print changes; "show a ..." prints state and Load; "may total out share".
 func TestScripts(t *testing.T) {
-	runScripts(t, func() func(string, []string) string {
+	script.Run(t, func() func(string, []string) string {
 		var g *Group
 		var now int64
 		members := map[string]*Endpoint{}
 		outcomes := map[string]Outcome{"ok": Success, "fail": Failure, "own": Own}
 		n := func(args []string, name, otherwise string) int {
-			return must(strconv.Atoi(option(args, name, otherwise)))
+			return script.Must(strconv.Atoi(script.Option(args, name, otherwise)))
 		}
 		return func(command string, args []string) string {
 			var out strings.Builder
@@ -43,21 +44,21 @@ func TestScripts(t *testing.T) {
 					}
 					break
 				}
-				g = must(NewGroup(s))
+				g = script.Must(NewGroup(s))
 				for _, a := range args {
 					if !strings.Contains(a, "=") {
 						members[a] = g.Join(a, &balance.Load{})
 					}
 				}
 			case "now":
-				now = int64(must(time.ParseDuration(args[0])))
+				now = int64(script.Must(time.ParseDuration(args[0])))
 			case "probe", "try":
 				for range n(args, "n", "1") {
 					var c Change
 					if command == "probe" {
 						c = members[args[0]].Probe(now, outcomes[args[1]])
 					} else {
-						began := must(time.ParseDuration(option(args, "began", time.Duration(now).String())))
+						began := script.Must(time.ParseDuration(script.Option(args, "began", time.Duration(now).String())))
 						c = members[args[0]].Attempt(now, int64(began), outcomes[args[1]])
 					}
 					if c != None {
@@ -77,7 +78,7 @@ func TestScripts(t *testing.T) {
 			case "forget":
 				g.ForgetProbes(now)
 			case "may":
-				return fmt.Sprintf("%v\n", MayEject(must(strconv.Atoi(args[0])), must(strconv.Atoi(args[1])), must(strconv.Atoi(args[2]))))
+				return fmt.Sprintf("%v\n", MayEject(script.Must(strconv.Atoi(args[0])), script.Must(strconv.Atoi(args[1])), script.Must(strconv.Atoi(args[2]))))
 			default:
 				return "unknown command " + command + "\n"
 			}
@@ -108,7 +109,7 @@ func TestGroupInvariants(t *testing.T) {
 		s := usual
 		s.Rise, s.Fall, s.Failures = rapid.IntRange(1, 3).Draw(t, "rise"), rapid.IntRange(1, 3).Draw(t, "fall"), rapid.IntRange(0, 3).Draw(t, "failures")
 		s.MaxShare = rapid.IntRange(0, 100).Draw(t, "share")
-		g := must(NewGroup(s))
+		g := script.Must(NewGroup(s))
 		var all []*Endpoint
 		for i := range rapid.IntRange(1, 6).Draw(t, "endpoints") {
 			all = append(all, g.Join(strconv.Itoa(i), &balance.Load{}))
@@ -179,7 +180,7 @@ func TestMayEject(t *testing.T) {
 
 func TestGroupConcurrently(t *testing.T) {
 	s := usual
-	g := must(NewGroup(s))
+	g := script.Must(NewGroup(s))
 	var all []*Endpoint
 	for i := range 5 {
 		all = append(all, g.Join(strconv.Itoa(i), &balance.Load{}))
@@ -236,7 +237,7 @@ func TestAttemptAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	g := must(NewGroup(usual))
+	g := script.Must(NewGroup(usual))
 	e := g.Join("a", &balance.Load{})
 	g.Join("b", &balance.Load{})
 	now := int64(0)

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/test/script"
 )
 
 var usual = Rules{MaxAttempts: 3, Statuses: []int{502, 503, 504}, Base: 20 * time.Millisecond, MaxWait: 200 * time.Millisecond, MaxRetryAfter: 2 * time.Second}
@@ -21,7 +22,7 @@ var usual = Rules{MaxAttempts: 3, Statuses: []int{502, 503, 504}, Base: 20 * tim
 // TestScripts: "rules max=3 [anymethod]" and "decide phase [get|post] [key=value]" print decisions (random is always the middle of the range);
 // "budget request=0.2 second=10", "now 5s", "requests 100", "take 10" and "balance" play with a budget.
 func TestScripts(t *testing.T) {
-	runScripts(t, func() func(string, []string) string {
+	script.Run(t, func() func(string, []string) string {
 		rules := usual
 		phases := map[string]fault.Phase{"not_connected": fault.NotConnected, "not_sent": fault.NotSent, "maybe_processed": fault.MaybeProcessed,
 			"answered": fault.Answered, "response_begun": fault.ResponseBegun}
@@ -37,23 +38,23 @@ func TestScripts(t *testing.T) {
 				return false
 			}
 			d := func(name, otherwise string) int64 {
-				return int64(must(time.ParseDuration(option(args, name, otherwise))))
+				return int64(script.Must(time.ParseDuration(script.Option(args, name, otherwise))))
 			}
 			switch command {
 			case "rules":
 				rules = usual
-				rules.MaxAttempts = must(strconv.Atoi(option(args, "max", "3")))
+				rules.MaxAttempts = script.Must(strconv.Atoi(script.Option(args, "max", "3")))
 				rules.NonIdempotent = has("anymethod")
 			case "now":
-				now = int64(must(time.ParseDuration(args[0])))
+				now = int64(script.Must(time.ParseDuration(args[0])))
 			case "decide":
 				phase, ok := phases[args[0]]
 				if !ok {
 					return "unknown phase " + args[0] + "\n"
 				}
 				got := rules.Decide(Attempt{
-					Phase: phase, Status: must(strconv.Atoi(option(args, "status", "503"))), RetryAfter: d("after", "0s"),
-					Idempotent: !has("post"), BodyReplayable: !has("bodygone"), Attempts: must(strconv.Atoi(option(args, "attempts", "1"))),
+					Phase: phase, Status: script.Must(strconv.Atoi(script.Option(args, "status", "503"))), RetryAfter: d("after", "0s"),
+					Idempotent: !has("post"), BodyReplayable: !has("bodygone"), Attempts: script.Must(strconv.Atoi(script.Option(args, "attempts", "1"))),
 					Elsewhere: has("elsewhere"), Nested: has("nested"), Cancelled: has("cancelled"), BreakerOpen: has("open"), Deadline: d("deadline", "0s"),
 				}, budget, now, 1<<63)
 				if got.Retry() {
@@ -61,7 +62,7 @@ func TestScripts(t *testing.T) {
 				}
 				return "no: " + got.Reason.String() + "\n"
 			case "budget":
-				s := Share{must(strconv.ParseFloat(option(args, "request", "0"), 64)), must(strconv.ParseFloat(option(args, "second", "0"), 64))}
+				s := Share{script.Must(strconv.ParseFloat(script.Option(args, "request", "0"), 64)), script.Must(strconv.ParseFloat(script.Option(args, "second", "0"), 64))}
 				var err error
 				if budget == nil {
 					budget, err = NewBudget(s, now)
@@ -72,12 +73,12 @@ func TestScripts(t *testing.T) {
 					return err.Error() + "\n"
 				}
 			case "requests":
-				for range must(strconv.Atoi(args[0])) {
+				for range script.Must(strconv.Atoi(args[0])) {
 					budget.Request(now)
 				}
 			case "take":
 				paid := 0
-				for range must(strconv.Atoi(args[0])) {
+				for range script.Must(strconv.Atoi(args[0])) {
 					if budget.Take(now) {
 						paid++
 					}
@@ -169,7 +170,7 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 		s := Share{rapid.Float64Range(0, 1).Draw(t, "request"), rapid.Float64Range(0, 50).Draw(t, "second")}
 		start := rapid.Int64Range(0, 1<<52).Draw(t, "start") // so that the 32 bits of ticks wrap on the way
 		now := start
-		b := must(NewBudget(s, now))
+		b := script.Must(NewBudget(s, now))
 		var requests, paid float64
 		for range rapid.IntRange(1, 100).Draw(t, "steps") {
 			now += rapid.Int64Range(0, int64(20*time.Second)).Draw(t, "dt")
@@ -195,7 +196,7 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 
 // Under steady load the share is also reached, not only kept.
 func TestBudgetGivesItsShare(t *testing.T) {
-	b := must(NewBudget(Share{PerRequest: .2, PerSecond: 3}, 0))
+	b := script.Must(NewBudget(Share{PerRequest: .2, PerSecond: 3}, 0))
 	paid := 0
 	for i := range 100_000 { // 1000 requests a second for 100 s, all of them failing
 		now := int64(i) * int64(time.Millisecond)
@@ -211,7 +212,7 @@ func TestBudgetGivesItsShare(t *testing.T) {
 
 func TestBudgetConcurrently(t *testing.T) {
 	const goroutines, requests, share = 8, 5000, .25
-	b := must(NewBudget(Share{PerRequest: share}, 0))
+	b := script.Must(NewBudget(Share{PerRequest: share}, 0))
 	var paid, clock atomic.Int64
 	var wg sync.WaitGroup
 	for range goroutines {
@@ -259,7 +260,7 @@ func TestAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	b := must(NewBudget(Share{PerRequest: .5, PerSecond: 1}, 0))
+	b := script.Must(NewBudget(Share{PerRequest: .5, PerSecond: 1}, 0))
 	r := usual
 	now := int64(0)
 	if n := testing.AllocsPerRun(1000, func() {

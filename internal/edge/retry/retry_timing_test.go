@@ -5,10 +5,11 @@ import (
 	"time"
 
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/test/script"
 )
 
 func BenchmarkBudgetRequest(b *testing.B) {
-	budget := must(NewBudget(Share{PerRequest: .2, PerSecond: 10}, 0))
+	budget := script.Must(NewBudget(Share{PerRequest: .2, PerSecond: 10}, 0))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		now := int64(0)
@@ -20,7 +21,7 @@ func BenchmarkBudgetRequest(b *testing.B) {
 }
 
 func BenchmarkDecide(b *testing.B) {
-	budget := must(NewBudget(Share{PerRequest: .2, PerSecond: 10_000}, 0))
+	budget := script.Must(NewBudget(Share{PerRequest: .2, PerSecond: 10_000}, 0))
 	b.ReportAllocs()
 	now := int64(0)
 	for b.Loop() {

@@ -1,4 +1,6 @@
-package retry
+// Package script plays the text scripts that the deciding packages are tested by, so that those who did not write them can review
+// what is decided. It serves tests only.
+package script
 
 import (
 	"flag"
@@ -11,9 +13,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
 
-// runScripts plays every text script in testdata. A script is a list of blocks parted by an empty line: comments (#) and
+// Run plays every text script in testdata. A script is a list of blocks parted by an empty line: comments (#) and
 // commands, a line "----", the expected output. Each script gets a fresh run function, which executes one command line.
-func runScripts(t *testing.T, fresh func() func(command string, args []string) string) {
+func Run(t *testing.T, fresh func() func(command string, args []string) string) {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -56,8 +58,8 @@ func runScripts(t *testing.T, fresh func() func(command string, args []string) s
 	}
 }
 
-// option returns what follows "name=" among the arguments.
-func option(args []string, name, otherwise string) string {
+// Option returns what follows "name=" among the arguments.
+func Option(args []string, name, otherwise string) string {
 	for _, a := range args {
 		if v, ok := strings.CutPrefix(a, name+"="); ok {
 			return v
@@ -66,7 +68,8 @@ func option(args []string, name, otherwise string) string {
 	return otherwise
 }
 
-func must[T any](v T, err error) T {
+// Must is v; an error is a mistake of the script.
+func Must[T any](v T, err error) T {
 	if err != nil {
 		panic(fmt.Sprintf("script: %v", err))
 	}
