@@ -146,7 +146,8 @@ func TestBusy(t *testing.T) {
 // recovered proves that all is well again.
 func recovered(t *testing.T, g *gateway.Gateway, listen string) {
 	t.Helper()
-	gateway.Await(t, "descriptors are free again", func() bool { return g.Descriptors() < 80 })
+	// Connections to the endpoint may be kept, but not so many that nobody else gets in.
+	gateway.Await(t, "a descriptor is free again", func() bool { return g.Descriptors() < 96-2 })
 	load := traffic.Start(traffic.Plan{Addr: listen, Conns: 4})
 	gateway.Await(t, "requests", func() bool { return load.Requests() > 500 || load.Failed() > 0 })
 	if r := load.Stop(); r.Failed > 0 {

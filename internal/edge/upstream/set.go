@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
 	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/health"
 	"straum.dev/straum/internal/edge/resolve"
 )
 
@@ -40,6 +42,9 @@ func (s *Set) runSweep() {
 			return
 		case <-ticker.C:
 		}
+		if exhausted() {
+			s.Relieve()
+		}
 		for _, u := range s.All() {
 			v := u.view.Load()
 			for _, e := range v.endpoints {
@@ -47,6 +52,17 @@ func (s *Set) runSweep() {
 			}
 		}
 	}
+}
+
+// exhausted says whether the process has no descriptor left. Idle connections to endpoints must not be what keeps a monitor or an
+// operator out.
+func exhausted() bool {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		return health.Classify(err) == health.Own
+	}
+	f.Close()
+	return false
 }
 
 // Relieve closes all idle connections, because descriptors ran out. Whoever needs one opens it again.
