@@ -400,8 +400,9 @@ func TestUnixEndpoint(t *testing.T) {
 		}
 	}()
 	g := start(t, func(s *setup) { s.upstream.Host.Mode = upstream.HostEndpoint }, "unix:"+path)
+	c := wire.Dial(t, g.addr) // one client, whose next request comes only when the connection to the endpoint is back in the pool
 	for range 3 {
-		if m, r := g.ask(get); string(m.Body) != "localhost" || r.upstream.Endpoint != "unix:"+path {
+		if m, r := g.askOn(c, get); string(m.Body) != "localhost" || r.upstream.Endpoint != "unix:"+path {
 			t.Errorf("%s %s %+v", m, m.Body, r)
 		}
 	}
