@@ -208,12 +208,10 @@ func (t *trip) balance() *fault.Fault {
 }
 
 // upstreamResponse runs step 8.
-func (t *trip) upstreamResponse() bool {
-	if t.x.Fault != nil {
-		return false // the client left while it was decided whether to try again
+func (t *trip) upstreamResponse() {
+	if t.x.Fault == nil { // the client may have left while it was decided whether to try again
+		t.chain.UpstreamResponse(t.x)
 	}
-	t.chain.UpstreamResponse(t.x)
-	return t.x.Fault == nil
 }
 
 // response runs step 9.

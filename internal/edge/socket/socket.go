@@ -66,8 +66,6 @@ type work struct {
 }
 
 type reading struct {
-	waited int64 // nanoseconds
-
 	buf   []byte
 	size  int    // of the buffer to borrow when there is something to read
 	out   []byte // to be written first
@@ -83,7 +81,7 @@ type reading struct {
 }
 
 type writing struct {
-	waited int64
+	waited int64 // nanoseconds, see WriteWaited
 
 	first   []byte // what is left to write, and
 	second  []byte // what is left to write after it
@@ -117,7 +115,7 @@ func (c *Conn) Rest() {
 	}
 	c.work = nil
 	w.conn = nil
-	w.reading.waited, w.writing.waited = 0, 0
+	w.writing.waited = 0
 	works.Put(w)
 }
 

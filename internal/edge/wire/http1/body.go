@@ -329,6 +329,15 @@ func (b *body) failed(err error) error {
 	return fault.New(fault.ClientGone, err)
 }
 
+// bodyFault is the fault that Next of any body returned: its own, or one of our mistakes when it is not a fault at all.
+func bodyFault(err error) *fault.Fault {
+	var f *fault.Fault
+	if !errors.As(err, &f) {
+		f = fault.New(fault.Internal, err)
+	}
+	return f
+}
+
 // Rewind implements exchange.Rewinder.
 func (b *body) Rewind() bool {
 	if !b.first || b.err != nil {

@@ -2,7 +2,6 @@ package http1
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"sync"
 	"time"
@@ -320,10 +319,7 @@ func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
 		x.Fail(fault.New(kind, write))
 	case read != nil:
 		x.KeepAlive = false
-		var f *fault.Fault
-		if !errors.As(read, &f) {
-			f = fault.New(fault.Internal, read)
-		}
+		f := bodyFault(read)
 		if s.conn.Out() == mark {
 			return f // nothing was sent: another answer can take its place
 		}

@@ -84,6 +84,7 @@ func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, 
 	t.inMark, t.outMark = conn.In(), conn.Out()
 	t.keep, t.why, t.source, t.sink, t.pending, t.sentAt = true, "", nil, nil, nil, 0
 	t.untouched = false
+	t.cut.Store(nil)
 	t.out.conn, t.out.patience = conn, patience.Idle
 	if patience.Idle == 0 {
 		t.out.patience = forever
@@ -119,7 +120,7 @@ func (t *Try) gather() (whole bool, f *fault.Fault) {
 			return true, nil
 		}
 		if err != nil {
-			return false, t.bodyFault(err)
+			return false, bodyFault(err)
 		}
 		if !t.out.gather(run, how) {
 			t.pending = run
@@ -134,15 +135,6 @@ func (t *Try) framing() framed {
 		return byChunks
 	}
 	return byLength
-}
-
-// bodyFault is the fault of a request body that failed.
-func (t *Try) bodyFault(err error) *fault.Fault {
-	var f *fault.Fault
-	if !errors.As(err, &f) {
-		f = fault.New(fault.Internal, err)
-	}
-	return f
 }
 
 // send writes what was gathered. When that is the whole request it also waits for the beginning of the answer, in one operation.
@@ -232,7 +224,6 @@ func (t *Try) start() {
 		t.done = make(chan struct{}, 1)
 	}
 	t.sending = true
-	t.cut.Store(nil)
 	t.out.last.Store(false)
 	go t.runSend()
 }
@@ -255,7 +246,7 @@ func (t *Try) runSend() {
 		t.sink = t.out.flush(nil)
 	}
 	if t.source != nil {
-		t.cut.Store(t.bodyFault(t.source))
+		t.cut.Store(bodyFault(t.source))
 		t.conn.Kill()
 	}
 	t.sentAt = clock.Now()
@@ -481,7 +472,7 @@ func (t *Try) failed(err error) *fault.Fault {
 		t.stopSending()
 	}
 	if t.source != nil && !errors.Is(t.source, socket.ErrInterrupted) { // which would be our own doing, just now
-		return t.bodyFault(t.source)
+		return bodyFault(t.source)
 	}
 	phase := fault.MaybeProcessed
 	switch {
