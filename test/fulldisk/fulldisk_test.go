@@ -129,10 +129,10 @@ func TestStuckPipe(t *testing.T) {
 	balance(t, g)
 }
 
-// TestStuckPipeAtTheEnd stops a gateway whose log is stuck: it ends in spite of it.
-func TestStuckPipeAtTheEnd(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "pipe")
+// stuckPipe makes a pipe that nobody reads from until the test does.
+func stuckPipe(t *testing.T) (path string, pipe *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,14 @@ func TestStuckPipeAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pipe.Close()
+	t.Cleanup(func() { pipe.Close() })
+	return path, pipe
+}
+
+// TestStuckPipeAtTheEnd stops a gateway whose log is stuck: it ends in spite of it.
+func TestStuckPipeAtTheEnd(t *testing.T) {
+	t.Parallel()
+	path, _ := stuckPipe(t)
 	g, listen := run(t, path)
 	load(t, listen, "lines are lost", func() bool { return g.Number("straum_log_lost_total") > 0 })
 	if code := g.Stop(); code != 0 {
@@ -151,15 +158,7 @@ func TestStuckPipeAtTheEnd(t *testing.T) {
 // TestLeavingAStuckPipe changes the log from a stuck pipe to a file at a reload: it is written there.
 func TestLeavingAStuckPipe(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	pipe, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pipe.Close()
+	path, _ := stuckPipe(t)
 	g, listen := run(t, path)
 	load(t, listen, "lines are lost", func() bool { return g.Number("straum_log_lost_total") > 0 })
 	config, err := os.ReadFile(g.Config)
