@@ -1,6 +1,8 @@
 // Package socket is one stream socket, TCP or unix, as the data path reads and writes it: in blocking style on the connection's
 // own goroutine, with deadlines that cost nothing while they are met and with one system call a message where it fits.
 //
+// A connection may carry TLS (tls.go). Then it moves the plain text, and nobody above need know.
+//
 // It serves steps 1, 2, 7 and 10, which all move bytes through it. It refuses to know what the bytes mean and to buffer them.
 // One goroutine may read while another writes; Kill and InterruptRead may be called by anyone.
 //
@@ -44,8 +46,10 @@ type Conn struct {
 	rc    syscall.RawConn
 	*work // nil while the connection rests
 	fd    uintptr
+	layer *layer // TLS; nil on a plain connection
 
-	in, out     int64 // bytes moved
+	in          int64 // bytes read; with TLS those of the plain text
+	out         int64 // bytes written to the kernel; with TLS those of its records
 	readArmed   int64 // when the timer strikes, 0 when it is off, struck when it has gone off
 	writeArmed  int64
 	interrupted atomic.Bool
@@ -74,6 +78,7 @@ type reading struct {
 	noisy bool   // it had
 	n     int
 	errno syscall.Errno
+	err   error                        // what TLS failed with
 	use   func(buf []byte, n int) Next // of ReadEach
 	ended bool                         // use said Stop
 
@@ -155,11 +160,19 @@ func addrPort(a net.Addr) netip.AddrPort {
 // Unix says whether this is a unix socket.
 func (c *Conn) Unix() bool { return c.unix }
 
-// In is how many bytes were read so far.
+// In is how many bytes were read so far. What TLS adds to them is not counted.
 func (c *Conn) In() int64 { return c.in }
 
-// Out is how many bytes were written so far.
-func (c *Conn) Out() int64 { return c.out }
+// Out is how many bytes were written so far. What TLS adds to them is not counted.
+func (c *Conn) Out() int64 {
+	if c.layer != nil {
+		return c.layer.out
+	}
+	return c.out
+}
+
+// Sent is how many bytes were given to the kernel so far, those of TLS included.
+func (c *Conn) Sent() int64 { return c.out }
 
 // WriteWaited is the nanoseconds that Write has waited for the peer since the connection last rested, for judging its speed.
 func (c *Conn) WriteWaited() int64 {
@@ -173,10 +186,22 @@ func (c *Conn) WriteWaited() int64 {
 // when the peer has closed its side, ErrTimeout when nothing came in time, ErrInterrupted after InterruptRead.
 func (c *Conn) Read(p []byte, by int64) (int, error) {
 	c.Wake()
+	if c.layer != nil {
+		return c.layer.read(p, by)
+	}
+	return c.readWire(p, by)
+}
+
+// readWire is Read of what lies under TLS, if there is any.
+func (c *Conn) readWire(p []byte, by int64) (int, error) {
 	c.reading.buf = p
 	err := c.await(c.reading.onRead, by)
 	c.reading.buf = nil
-	return c.received(err)
+	n, err := c.result(err)
+	if c.layer == nil {
+		c.in += int64(n)
+	}
+	return n, err
 }
 
 // ReadLent is Read for one who has nothing to keep meanwhile: it holds no buffer while it waits and borrows one from bufpool when
@@ -197,7 +222,7 @@ func (c *Conn) TryLent(size int) (buf []byte, n int, err error) {
 	}
 	c.reading.size = size
 	err = c.await(c.reading.onTry, 0)
-	if err == nil && c.reading.errno == syscall.EAGAIN {
+	if err == nil && (c.reading.errno == syscall.EAGAIN || c.reading.err == errAgain) {
 		return nil, 0, ErrTimeout
 	}
 	return c.lent(err)
@@ -205,6 +230,9 @@ func (c *Conn) TryLent(size int) (buf []byte, n int, err error) {
 
 // TryRead reads into p what is there now. It returns ErrTimeout when there is nothing.
 func (c *Conn) TryRead(p []byte) (int, error) {
+	if c.layer != nil {
+		return c.layer.tryReadNow(p)
+	}
 	n, errno := sysRead(c.fd, p)
 	switch {
 	case errno == syscall.EAGAIN:
@@ -218,8 +246,12 @@ func (c *Conn) TryRead(p []byte) (int, error) {
 	return n, nil
 }
 
-// TryWrite writes of first and then of second what the kernel takes now, and returns how much that was.
+// TryWrite writes of first and then of second what the kernel takes now, and returns how much that was. With TLS it takes nothing,
+// because half a record cannot be taken back.
 func (c *Conn) TryWrite(first, second []byte) (int, error) {
+	if c.layer != nil {
+		return 0, nil
+	}
 	c.Wake()
 	w := &c.writing
 	w.first, w.second, w.patient, w.errno = first, second, false, 0
@@ -258,7 +290,7 @@ func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) er
 		return err
 	}
 	r.size, r.use, r.out, r.sent, r.ended = size, use, nil, 0, false
-	r.n, r.errno = 0, 0
+	r.n, r.errno, r.err = 0, 0, nil
 	err := c.rc.Read(r.onEach)
 	r.use = nil
 	switch {
@@ -274,15 +306,17 @@ func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) er
 
 func (w *work) eachReady(fd uintptr) bool {
 	r := &w.reading
+	w.roused()
 	for {
-		if !w.lendReady(fd) {
+		if !w.lend(fd) {
 			return false
 		}
 		if r.errno != 0 || r.n == 0 {
 			return true
 		}
 		w.conn.in += int64(r.n)
-		drained := r.n < r.size
+		// TLS may hold more; looking costs no system call, since it knows by itself when the socket is drained.
+		drained := r.n < r.size && w.conn.layer == nil
 		buf := r.buf
 		r.buf = nil
 		switch r.use(buf, r.n) {
@@ -316,10 +350,10 @@ func (c *Conn) SendReceive(out []byte, quiet bool, size int, by int64) (sent int
 		r.noisy = false
 		return 0, nil, 0, ErrNotQuiet
 	}
-	if sent > 0 { // one who only reads leaves the writer's count alone
+	if sent > 0 && c.layer == nil { // one who only reads leaves the writer's count alone
 		c.out += int64(sent)
 	}
-	if err == nil && r.errno == 0 && sent < len(out) {
+	if err == nil && r.errno == 0 && r.err == nil && sent < len(out) {
 		return sent, nil, 0, nil
 	}
 	buf, n, err = c.lent(err)
@@ -337,7 +371,7 @@ func (c *Conn) await(ready func(uintptr) bool, by int64) error {
 			// Looked at after arming: an interrupt that comes later than this finds its own deadline unspoilt.
 			return ErrInterrupted
 		}
-		r.n, r.errno = 0, 0
+		r.n, r.errno, r.err = 0, 0, nil
 		err := c.rc.Read(ready)
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
@@ -352,19 +386,27 @@ func (c *Conn) await(ready func(uintptr) bool, by int64) error {
 	}
 }
 
-// received turns the result of the last read into the words of io.Reader.
-func (c *Conn) received(err error) (int, error) {
+// result turns that of the last read into the words of io.Reader.
+func (c *Conn) result(err error) (int, error) {
 	r := &c.reading
 	switch {
 	case err != nil:
 		return 0, err
 	case r.errno != 0:
 		return 0, r.errno
+	case r.err != nil:
+		return 0, r.err
 	case r.n == 0:
 		return 0, io.EOF
 	}
-	c.in += int64(r.n)
 	return r.n, nil
+}
+
+// received is result for who counts.
+func (c *Conn) received(err error) (int, error) {
+	n, err := c.result(err)
+	c.in += int64(n)
+	return n, err
 }
 
 // lent is received for a borrowed buffer, which goes back at once when there is nothing in it.
@@ -385,8 +427,23 @@ func (w *work) readReady(fd uintptr) bool {
 	return r.errno != syscall.EAGAIN
 }
 
+// roused tells TLS that the poller may have news.
+func (w *work) roused() {
+	if w.conn.layer != nil {
+		w.conn.layer.wire.drained = false
+	}
+}
+
 func (w *work) lendReady(fd uintptr) bool {
+	w.roused()
+	return w.lend(fd)
+}
+
+func (w *work) lend(fd uintptr) bool {
 	r := &w.reading
+	if r.sent < len(r.out) && w.conn.layer != nil {
+		return w.sendRecords(fd)
+	}
 	if r.sent < len(r.out) {
 		if r.quiet && r.sent == 0 && !sysQuiet(fd) {
 			r.noisy = true
@@ -405,7 +462,11 @@ func (w *work) lendReady(fd uintptr) bool {
 		return true
 	}
 	r.buf = bufpool.Get(r.size)[:r.size]
-	if w.readReady(fd) {
+	if w.conn.layer != nil {
+		if r.n, r.err = w.conn.layer.tryRead(r.buf); r.err != errAgain {
+			return true
+		}
+	} else if w.readReady(fd) {
 		return true
 	}
 	bufpool.Put(r.buf)
@@ -440,6 +501,14 @@ var longAgo = time.Unix(1, 0)
 // ErrTimeout when it does not. The time spent waiting is added to WriteWaited.
 func (c *Conn) Write(first, second []byte, patience int64) error {
 	c.Wake()
+	if c.layer != nil {
+		return c.layer.write(first, second, patience)
+	}
+	return c.writeWire(first, second, patience)
+}
+
+// writeWire is Write under TLS, if there is any.
+func (c *Conn) writeWire(first, second []byte, patience int64) error {
 	w := &c.writing
 	w.first, w.second, w.patient, w.errno = first, second, false, 0
 	// The first attempt goes straight to the descriptor: it is ours as long as we have not closed it ourselves, and almost always
@@ -540,9 +609,14 @@ func (c *Conn) Quiet() bool {
 	return c.rc.Control(c.onQuiet) == nil && c.quiet
 }
 
-func (w *work) lookQuiet(fd uintptr) { w.quiet = sysQuiet(fd) }
+func (w *work) lookQuiet(fd uintptr) {
+	w.quiet = sysQuiet(fd)
+	if w.conn.layer != nil {
+		w.quiet = w.conn.layer.quiet(w.quiet)
+	}
+}
 
-// Unacknowledged is how many of the bytes written the peer's kernel has not confirmed, or -1 when that cannot be told. Confirmation
+// Unacknowledged is how many of the bytes Sent the peer's kernel has not confirmed, or -1 when that cannot be told. Confirmation
 // may lag behind arrival by 40 ms, so unconfirmed bytes may have been seen; but none of them had arrived when the peer sent its
 // end, if that has come.
 func (c *Conn) Unacknowledged() int64 {
@@ -555,14 +629,22 @@ func (c *Conn) Unacknowledged() int64 {
 
 // CloseWrite tells the peer that nothing more will be sent.
 func (c *Conn) CloseWrite() error {
+	if c.layer != nil {
+		c.layer.bye() // best effort: the end of the stream follows in any case
+	}
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return nil
 }
 
-// Close closes the socket.
-func (c *Conn) Close() error { return c.nc.Close() }
+// Close closes the socket. TLS is ended before, as far as that needs no waiting.
+func (c *Conn) Close() error {
+	if c.layer != nil {
+		c.layer.bye()
+	}
+	return c.nc.Close()
+}
 
 // Abort closes the socket so that the peer sees a reset and not an orderly end: for an answer that broke off where its length
 // would not tell.

@@ -16,9 +16,9 @@ import (
 	"straum.dev/straum/internal/clock"
 )
 
-// each runs a test over both kinds of socket.
+// each runs a test over both kinds of socket, and over TLS.
 func each(t *testing.T, test func(t *testing.T, conn *Conn, far net.Conn)) {
-	for _, network := range []string{"tcp", "unix"} {
+	for _, network := range []string{"tcp", "unix", "tls"} {
 		t.Run(network, func(t *testing.T) {
 			conn, far := pair(t, network)
 			test(t, conn, far)
@@ -28,6 +28,9 @@ func each(t *testing.T, test func(t *testing.T, conn *Conn, far net.Conn)) {
 
 func pair(t testing.TB, network string) (*Conn, net.Conn) {
 	t.Helper()
+	if network == "tls" {
+		return securePair(t, nil)
+	}
 	address := "127.0.0.1:0"
 	if network == "unix" {
 		address = t.TempDir() + "/s"
@@ -170,7 +173,7 @@ func TestSendReceiveOfTooMuch(t *testing.T) {
 	each(t, func(t *testing.T, conn *Conn, far net.Conn) {
 		large := bytes.Repeat([]byte("a"), 32<<20)
 		sent, buf, n, err := conn.SendReceive(large, false, bufpool.Small, soon())
-		if sent == 0 || sent >= len(large) || err != nil || buf != nil || n != 0 {
+		if _, secure := far.(secured); sent == 0 && !secure || sent >= len(large) || err != nil || buf != nil || n != 0 {
 			t.Fatalf("sent %d, %d back, %v", sent, n, err)
 		}
 		done := make(chan int64, 1)
@@ -224,6 +227,9 @@ func TestWriteTimesOut(t *testing.T) {
 		}
 		far.Close()
 		err := conn.Write(make([]byte, 64<<20), nil, patience)
+		if _, secure := far.(secured); secure && err == ErrTimeout {
+			return // half a record was written, so there is no going on
+		}
 		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("nobody is there: %v", err)
 		}
@@ -446,6 +452,10 @@ func TestSocketAllocatesNothing(t *testing.T) {
 	}
 	each(t, func(t *testing.T, conn *Conn, far net.Conn) {
 		text, buf := []byte("hello"), make([]byte, 16)
+		allowed := 0.0
+		if _, secure := far.(secured); secure {
+			allowed = 4 // crypto/tls makes a reader for every record it fetches, on both sides
+		}
 		if got := testing.AllocsPerRun(200, func() {
 			far.Write(text)
 			if _, err := conn.Read(buf, soon()); err != nil {
@@ -464,8 +474,8 @@ func TestSocketAllocatesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			conn.State()
-		}); got != 0 {
-			t.Errorf("%v allocations, want none", got)
+		}); got > allowed {
+			t.Errorf("%v allocations, want %v", got, allowed)
 		}
 	})
 }

@@ -56,8 +56,11 @@ func putPipe(p *pipe) {
 
 // Splice moves bytes from src to dst inside the kernel: want of them, or with All those that are there. It waits for src until the
 // time by and gives dst patience nanoseconds for each part. read is what src failed with (io.EOF when it ended, ErrTimeout), write
-// what dst failed with. When no pipe can be had read is ErrNoSplice and nothing was moved.
+// what dst failed with. When no pipe can be had, or one of them carries TLS, read is ErrNoSplice and nothing was moved.
 func Splice(dst, src *Conn, want, by, patience int64) (moved int64, read, write error) {
+	if dst.layer != nil || src.layer != nil {
+		return 0, ErrNoSplice, nil
+	}
 	p, err := takePipe()
 	if err != nil {
 		return 0, ErrNoSplice, nil

@@ -307,7 +307,7 @@ func (b *body) failed(err error) error {
 			return f
 		}
 	}
-	if err == io.EOF && b.end == endsByClose {
+	if err == io.EOF && b.end == endsByClose && !b.conn.Truncated() {
 		b.end = endsNow
 		return nil
 	}

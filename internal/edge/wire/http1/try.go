@@ -57,6 +57,7 @@ type Try struct {
 	awaiting bool              // for 100 (Continue)
 	inMark   int64
 	outMark  int64
+	sentMark int64
 	keep     bool   // the connection can carry another request once the body has been read
 	why      string // why not
 	// untouched says that nothing was sent, because the client's body was found bad first: a client must not be able to cost us
@@ -81,7 +82,7 @@ func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, 
 	x.Times.Sent = now
 	conn.Wake() // before two goroutines may use it
 	t.conn, t.x, t.codec, t.watch, t.patience = conn, x, codec, watch, patience
-	t.inMark, t.outMark = conn.In(), conn.Out()
+	t.inMark, t.outMark, t.sentMark = conn.In(), conn.Out(), conn.Sent()
 	t.keep, t.why, t.source, t.sink, t.pending, t.sentAt = true, "", nil, nil, nil, 0
 	t.untouched = false
 	t.cut.Store(nil)
@@ -492,7 +493,7 @@ func (t *Try) failed(err error) *fault.Fault {
 // provoked was faster) and confirmed none of our bytes, and every segment confirms what had arrived when it was sent. A reset
 // alone proves nothing: it confirms nothing either, whatever was read before.
 func (t *Try) unsent(err error) bool {
-	sent := t.conn.Out() - t.outMark
+	sent := t.conn.Sent() - t.sentMark
 	if sent == 0 {
 		return true
 	}
