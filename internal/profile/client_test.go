@@ -1,0 +1,154 @@
+package profile
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// endpoint runs a real server that answers with a page about the connection.
+func endpoint(t *testing.T, p *party, arguments ...string) (address string) {
+	t.Helper()
+	cert, key := p.files(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, "openssl", append([]string{"s_server", "-accept", "127.0.0.1:0", "-cert", cert, "-key", key, "-www"}, arguments...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = io.Discard
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); cmd.Wait() })
+	scan := bufio.NewScanner(out)
+	for scan.Scan() {
+		if rest, ok := strings.CutPrefix(scan.Text(), "ACCEPT "); ok {
+			go io.Copy(io.Discard, out)
+			return rest
+		}
+	}
+	t.Fatal("openssl s_server did not start")
+	return ""
+}
+
+// visit asks for the page.
+func visit(t *testing.T, address string, config *tls.Config) (tls.ConnectionState, string, error) {
+	t.Helper()
+	nc, err := tls.Dial("tcp", address, config)
+	if err != nil {
+		return tls.ConnectionState{}, "", err
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(nc, "GET / HTTP/1.0\r\n\r\n"); err != nil {
+		return tls.ConnectionState{}, "", err
+	}
+	page, err := io.ReadAll(nc)
+	if len(page) > 0 {
+		err = nil // s_server does not say goodbye
+	}
+	return nc.ConnectionState(), string(page), err
+}
+
+func TestClientVerifies(t *testing.T) {
+	ours, others := issue(t, nil, "ours", authority), issue(t, nil, "others", authority)
+	good := issue(t, ours, "a.example", forServer)
+	address := endpoint(t, good)
+	weak := endpoint(t, good, "-tls1_1", "-cipher", "ALL@SECLEVEL=0")
+	for _, c := range []struct {
+		name     string
+		address  string
+		settings ClientSettings
+		want     string // "" comes through
+	}{
+		{"good", address, ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example"}, ""},
+		{"of another authority", address, ClientSettings{Authorities: others.authorities(t), ServerName: "a.example"}, "unknown authority"},
+		{"unknown to the box", address, ClientSettings{ServerName: "a.example"}, "certificate"},
+		{"of another name", address, ClientSettings{Authorities: ours.authorities(t), ServerName: "b.example"}, "not b.example"},
+		{"expired", address, ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example", Now: func() time.Time { return time.Now().Add(25 * time.Hour) }}, "expired"},
+		{"whatever it is", address, ClientSettings{ServerName: "b.example", Insecure: true}, ""},
+		{"TLS 1.1", weak, ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example"}, "protocol version"},
+	} {
+		_, _, err := visit(t, c.address, Client(c.settings))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// An endpoint that asks who we are is shown our certificate, the one that is current at the handshake.
+func TestClientCertificate(t *testing.T) {
+	ours := issue(t, nil, "ours", authority)
+	authorityFile, _ := ours.files(t)
+	address := endpoint(t, issue(t, ours, "a.example", forServer), "-CAfile", authorityFile, "-Verify", "2", "-verify_return_error")
+	var own *tls.Certificate
+	config := Client(ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example", Sessions: -1, Certificate: func() *tls.Certificate { return own }})
+	if _, _, err := visit(t, address, config); err == nil {
+		t.Error("came in without a certificate")
+	}
+	for _, name := range []string{"first", "second"} {
+		own = issue(t, ours, name, forClient).chain()
+		if _, page, err := visit(t, address, config); err != nil || !strings.Contains(page, "CN="+name) {
+			t.Errorf("%v\n%s", err, page)
+		}
+	}
+}
+
+func TestClientProtocols(t *testing.T) {
+	ours := issue(t, nil, "ours", authority)
+	address := endpoint(t, issue(t, ours, "a.example", forServer), "-alpn", "http/1.1")
+	cs, _, err := visit(t, address, Client(ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example", Protocols: []string{"h2", "http/1.1"}}))
+	if err != nil || cs.NegotiatedProtocol != "http/1.1" || cs.CurveID != tls.X25519 {
+		t.Errorf("%v, %q over %v", err, cs.NegotiatedProtocol, cs.CurveID)
+	}
+}
+
+// Sessions are resumed at the endpoint they began with, and not tried at another that cannot read their tickets.
+func TestClientResumes(t *testing.T) {
+	ours := issue(t, nil, "ours", authority)
+	p := issue(t, ours, "a.example", forServer)
+	for _, version := range []string{"-tls1_2", "-tls1_3"} {
+		one, two := endpoint(t, p, version), endpoint(t, p, version)
+		base := Client(ClientSettings{Authorities: ours.authorities(t)})
+		for _, c := range []struct {
+			address string
+			resumed bool
+		}{{one, false}, {one, true}, {two, false}, {one, true}, {two, true}} {
+			cs, _, err := visit(t, c.address, Endpoint(base, "a.example", c.address))
+			if err != nil || cs.DidResume != c.resumed {
+				t.Errorf("%s at %s: resumed is %v, %v", version, c.address, cs.DidResume, err)
+			}
+		}
+		never := Client(ClientSettings{Authorities: ours.authorities(t), Sessions: -1})
+		for range 2 {
+			if cs, _, err := visit(t, one, Endpoint(never, "a.example", one)); err != nil || cs.DidResume {
+				t.Errorf("%s: resumed is %v, %v", version, cs.DidResume, err)
+			}
+		}
+	}
+}
+
+// The bound on sessions is one for all endpoints of an upstream.
+func TestClientSessionsAreBounded(t *testing.T) {
+	base := Client(ClientSettings{Sessions: 2})
+	var all []*tls.Config
+	for _, address := range []string{"a", "b", "c"} {
+		c := Endpoint(base, "a.example", address)
+		c.ClientSessionCache.Put("a.example", new(tls.ClientSessionState))
+		all = append(all, c)
+	}
+	for i, want := range []bool{false, true, true} {
+		if _, have := all[i].ClientSessionCache.Get("a.example"); have != want {
+			t.Errorf("endpoint %d has a session: %v", i, have)
+		}
+	}
+	if own := Endpoint(Client(ClientSettings{ServerName: "own"}), "a.example", "a"); own.ServerName != "own" {
+		t.Errorf("the upstream's own name became %s", own.ServerName)
+	}
+}
