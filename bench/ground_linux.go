@@ -36,6 +36,8 @@ type ground struct {
 func newGround(dir string, o options, files int, bulk int64) (_ *ground, err error) {
 	g := &ground{dir: dir, binary: o.binary, files: files, bulk: bulk, ports: map[string]int{
 		"upstream": o.port, "sink": o.port + 1, "nginx": o.port + 101, "haproxy": o.port + 102, "straum": o.port + 103,
+		"nginx-tls": o.port + 201, "haproxy-tls": o.port + 202, "straum-tls": o.port + 203,
+		"nginx-h2c": o.port + 301, "haproxy-h2c": o.port + 302, "straum-h2c": o.port + 103,
 		"syslog": o.port + 514, "metrics": o.port + 903,
 	}}
 	defer func() {
@@ -79,6 +81,9 @@ func (g *ground) address(name string) string { return fmt.Sprintf("127.0.0.1:%d"
 
 func (g *ground) portsAreFree() error {
 	for name, port := range g.ports {
+		if name == "straum-h2c" {
+			continue // the same as straum's: it tells HTTP/2 by its first bytes
+		}
 		l, err := net.Listen("tcp", g.address(name))
 		if err != nil {
 			return fmt.Errorf("port %d is taken; give another first port with -port: %w", port, err)
@@ -104,7 +109,7 @@ func (g *ground) layFiles() error {
 		words = append(words, "@"+strings.ToUpper(name)+"@", strconv.Itoa(port))
 	}
 	replacer := strings.NewReplacer(words...)
-	for _, name := range []string{"nginx.conf", "haproxy.cfg", "straum.yaml", "upstream.conf"} {
+	for _, name := range []string{"nginx.conf", "haproxy.cfg", "straum.yaml", "upstream.conf", "openssl.cnf"} {
 		text, err := peers.ReadFile("peers/" + name)
 		if err != nil {
 			return err
@@ -112,6 +117,9 @@ func (g *ground) layFiles() error {
 		if err := os.WriteFile(filepath.Join(g.dir, name), []byte(replacer.Replace(string(text))), 0o600); err != nil {
 			return err
 		}
+	}
+	if err := layCertificate(g.dir); err != nil {
+		return err
 	}
 	served := filepath.Join(g.dir, "files")
 	if err := os.Mkdir(served, 0o700); err != nil {
@@ -127,6 +135,11 @@ func (g *ground) layFiles() error {
 		}
 	}
 	return nil
+}
+
+// opensslEnv makes a program that uses OpenSSL take our file for its defaults.
+func (g *ground) opensslEnv() []string {
+	return []string{"OPENSSL_CONF=" + filepath.Join(g.dir, "openssl.cnf")}
 }
 
 // start runs one gateway on its core and returns once it accepts connections.

@@ -10,17 +10,19 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"straum.dev/straum/bench/report"
 )
 
-// Every gateway starts with the configuration of this tree, serves small and large answers and takes an upload, and
-// writes its access log. So a configuration that has fallen behind is found before somebody measures with it.
+// Every gateway starts with the configuration of this tree, serves small and large answers and takes an upload, speaks
+// TLS and HTTP/2, and writes its access log. So a configuration that has fallen behind is found before somebody measures with it.
 func TestEveryGatewayDoesTheWork(t *testing.T) {
 	ctx := context.Background()
 	if runtime.NumCPU() <= loadCore {
 		t.Skip("two cores are needed")
 	}
 	dir := t.TempDir()
-	o := options{gateways: gatewayNames(), scenarios: scenarioNames(), rounds: 1, idle: 1, duration: time.Second}
+	o := options{gateways: gatewayNames(), scenarios: scenarioNames(), rounds: 1, idle: 1, idleTLS: 1, duration: time.Second}
 	if err := check(o); err != nil {
 		t.Skip(err)
 	}
@@ -45,6 +47,21 @@ func TestEveryGatewayDoesTheWork(t *testing.T) {
 				if err := do(conn, g.bulk); err != nil {
 					t.Errorf("%s: %v", what, err)
 				}
+				conn.Close()
+			}
+			for _, s := range scenarios() {
+				if s.tls && s.kind != report.Idle || s.name == "h2c" {
+					if sample, err := s.measure(ctx, g, p, name, o); err != nil || sample.Errors > 0 {
+						t.Errorf("%s: %d errors, %v", s.name, sample.Errors, err)
+					}
+				}
+			}
+			if err := checkNegotiated(ctx, g, name); err != nil {
+				t.Error(err)
+			}
+			if conn, err := serveOnce(nil, encrypted.address(g, name), true); err != nil {
+				t.Errorf("idle over TLS: %v", err)
+			} else {
 				conn.Close()
 			}
 			if !g.logsMore(name, 2) {

@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"straum.dev/straum/bench/handshake"
 	"straum.dev/straum/bench/process"
 	"straum.dev/straum/bench/report"
 )
@@ -16,17 +18,24 @@ import (
 // settle is how long idle connections rest before their memory is read.
 const settle = 2 * time.Second
 
-// measureIdle opens connections that serve one request each and then stay, and reads how the gateway grew.
-func measureIdle(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
-	if need := o.idle + 1500; g.files < need {
-		return report.Sample{}, fmt.Errorf("%d connections need %d open files, %d are allowed: raise the limit (ulimit -n) or lower -idle", o.idle, need, g.files)
+// measureIdle is the scenario of connections that serve one request each and then stay. The gateway is a fresh one.
+func measureIdle(reach reach, count func(options) int) func(context.Context, *ground, *process.Process, string, options) (report.Sample, error) {
+	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
+		return idle(ctx, g, p, reach.address(g, gateway), reach == encrypted, count(o))
+	}
+}
+
+// idle reads how the gateway grows by its connections.
+func idle(ctx context.Context, g *ground, p *process.Process, address string, encrypt bool, count int) (report.Sample, error) {
+	if need := count + 1500; g.files < need {
+		return report.Sample{}, fmt.Errorf("%d connections need %d open files, %d are allowed: raise the limit (ulimit -n) or lower -idle or -idletls", count, need, g.files)
 	}
 	before, _, err := p.RSS()
 	if err != nil {
 		return report.Sample{}, err
 	}
 	began := time.Now()
-	conns, failed := openIdle(ctx, g.address(gateway), o.idle)
+	conns, failed := openIdle(ctx, address, encrypt, count)
 	defer func() {
 		for _, conn := range conns {
 			conn.Close()
@@ -34,7 +43,7 @@ func measureIdle(ctx context.Context, g *ground, p *process.Process, gateway str
 	}()
 	opened := time.Since(began)
 	if len(conns) == 0 {
-		return report.Sample{}, fmt.Errorf("not one of %d connections was served", o.idle)
+		return report.Sample{}, fmt.Errorf("not one of %d connections was served", count)
 	}
 	select {
 	case <-time.After(settle):
@@ -53,7 +62,7 @@ func measureIdle(ctx context.Context, g *ground, p *process.Process, gateway str
 
 // openIdle uses 64 openers and a source address for every few thousand connections, as one address has some 28,000
 // ports at most.
-func openIdle(ctx context.Context, address string, count int) (conns []net.Conn, failed int) {
+func openIdle(ctx context.Context, address string, encrypt bool, count int) (conns []net.Conn, failed int) {
 	var mu sync.Mutex
 	var openers sync.WaitGroup
 	numbers := make(chan int)
@@ -61,7 +70,7 @@ func openIdle(ctx context.Context, address string, count int) (conns []net.Conn,
 		openers.Go(func() {
 			for n := range numbers {
 				source := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+n/5000%250))}
-				conn, err := serveOnce(source, address)
+				conn, err := serveOnce(source, address, encrypt)
 				mu.Lock()
 				if err != nil {
 					failed++
@@ -80,13 +89,19 @@ func openIdle(ctx context.Context, address string, count int) (conns []net.Conn,
 	return conns, failed
 }
 
-func serveOnce(source net.Addr, address string) (net.Conn, error) {
+// serveOnce opens a connection and has one request served. Of an encrypted one, only the socket is kept: what the
+// client knew of its TLS would be as much memory as all the gateway needs.
+func serveOnce(source net.Addr, address string, encrypt bool) (net.Conn, error) {
 	conn, err := (&net.Dialer{LocalAddr: source, Timeout: 5 * time.Second}).Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if err := exchangeOnce(conn); err != nil {
+	speaker := conn
+	if encrypt {
+		speaker = tls.Client(conn, handshake.Config(serverName, tls.NewLRUClientSessionCache(1)))
+	}
+	if err := exchangeOnce(speaker); err != nil {
 		conn.Close()
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type options struct {
 	gateways, scenarios []string
 	rounds              int
 	duration            time.Duration
-	idle                int
+	idle, idleTLS       int
 	port                int
 	binary, out, perf   string
 	limit               time.Duration
@@ -51,13 +51,14 @@ func parseOptions() options {
 	var gateways, scenarios string
 	flag.StringVar(&gateways, "gateways", strings.Join(gatewayNames(), ","), "which gateways run, in this order")
 	flag.StringVar(&scenarios, "scenarios", strings.Join(scenarioNames(), ","), "which scenarios run")
-	flag.IntVar(&o.rounds, "rounds", 5, "how often each gateway runs each scenario (idle: once)")
-	flag.DurationVar(&o.duration, "duration", 2*time.Second, "length of one wrk run of the first scenario; the others take half, and wrk at least 1s")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each gateway runs each scenario (those of idle connections: once)")
+	flag.DurationVar(&o.duration, "duration", 2*time.Second, "length of one run of the scenarios json and tls; the others take half, and wrk and h2load at least 1s")
 	flag.IntVar(&o.idle, "idle", 15000, "connections in the scenario idle")
-	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0, +1, +101 to +103, +514 (UDP) and +903 of 127.0.0.1")
+	flag.IntVar(&o.idleTLS, "idletls", 10000, "connections in the scenario idletls")
+	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0, +1, +101 to +103, +201 to +203, +301, +302, +514 (UDP) and +903 of 127.0.0.1")
 	flag.StringVar(&o.binary, "straum", "", "Straum's binary (default: built from this tree)")
 	flag.StringVar(&o.out, "out", "", "file for the results (default: "+results+" if all gateways and scenarios run, else none)")
-	flag.StringVar(&o.perf, "perf", "", "keep this gateway under load of 64 connections for -duration, to look into it")
+	flag.StringVar(&o.perf, "perf", "", "keep this gateway under load of the first scenario (or the first of -scenarios) for -duration, to look into it")
 	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "the whole run is given up after this time")
 	flag.Parse()
 	o.gateways, o.scenarios = strings.Split(gateways, ","), strings.Split(scenarios, ",")
@@ -125,14 +126,14 @@ func check(o options) error {
 			return fmt.Errorf("scenario %q is unknown; there are %s", name, strings.Join(scenarioNames(), ", "))
 		}
 	}
-	if o.rounds < 1 || o.idle < 1 || o.duration < time.Second {
-		return fmt.Errorf("found -rounds %d, -idle %d, -duration %s; the first two must be 1 or more, the last 1s or more", o.rounds, o.idle, o.duration)
+	if o.rounds < 1 || o.idle < 1 || o.idleTLS < 1 || o.duration < time.Second {
+		return fmt.Errorf("found -rounds %d, -idle %d, -idletls %d, -duration %s; the first three must be 1 or more, the last 1s or more", o.rounds, o.idle, o.idleTLS, o.duration)
 	}
 	if runtime.NumCPU() <= loadCore {
 		return fmt.Errorf("found %d core; two are needed, one for the gateway and one for the load", runtime.NumCPU())
 	}
 	var missing, install []string
-	for _, need := range []struct{ program, from string }{{"wrk", "wrk"}, {"nginx", "nginx-light"}, {"haproxy", "haproxy"}} {
+	for _, need := range []struct{ program, from string }{{"wrk", "wrk"}, {"nginx", "nginx-light"}, {"haproxy", "haproxy"}, {"h2load", "nghttp2-client"}} {
 		if need.program == "haproxy" && !slices.Contains(o.gateways, "haproxy") {
 			continue // nginx is the upstream too, so it is always needed
 		}
@@ -198,11 +199,12 @@ func perf(ctx context.Context, g *ground, o options) error {
 	}
 	defer gateway.Stop()
 	fmt.Printf("%s runs as PID %d under load for %s; for example:\n  perf record -g -p %d -- sleep 5\n", o.perf, gateway.Pid(), o.duration, gateway.Pid())
-	s := scenarios()[0]
+	all := scenarios()
+	s := all[slices.IndexFunc(all, func(s scenario) bool { return slices.Contains(o.scenarios, s.name) })]
 	sample, err := s.measure(ctx, g, gateway, o.perf, o)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%.0f requests/s, %.1f µs a request (user %.1f, system %.1f)\n", sample.Rate, sample.User+sample.System, sample.User, sample.System)
+	fmt.Printf("%.0f a second, %.1f µs each (user %.1f, system %.1f)\n", sample.Rate, sample.User+sample.System, sample.User, sample.System)
 	return nil
 }

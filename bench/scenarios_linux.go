@@ -16,6 +16,7 @@ import (
 type scenario struct {
 	name, title string
 	kind        report.Kind
+	tls         bool // what is negotiated is checked first, and noted
 	warm        bool // send requests before the first round, so that pools and heaps are as they stay
 	measure     func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error)
 }
@@ -23,14 +24,20 @@ type scenario struct {
 // scenarios are in the order they run; the first is the one that promises are made about.
 func scenarios() []scenario {
 	return []scenario{
-		{"json", "Small JSON: GET, 113 bytes, 64 connections", report.Requests, true, underWrk(64, "/plain/json", 0, 1)},
-		{"one", "Small JSON over 1 connection", report.Requests, true, underWrk(1, "/plain/json", 0, 2)},
-		{"many", "Small JSON over 1000 connections", report.Requests, true, underWrk(1000, "/plain/json", 0, 2)},
-		{"get64k", "GET, 64 KiB answers, 64 connections", report.Requests, true, underWrk(64, "/plain/64k", 0, 2)},
-		{"post64k", "POST, 64 KiB bodies, 64 connections", report.Requests, true, underWrk(64, "/plain/post", 64<<10, 2)},
-		{"idle", "Idle keep-alive connections, each after one request", report.Idle, false, measureIdle},
-		{"download", "Download of 1 GiB", report.Bulk, false, measureBulk(download)},
-		{"upload", "Upload of 1 GiB", report.Bulk, false, measureBulk(upload)},
+		{"json", "Small JSON: GET, 113 bytes, 64 connections", report.Requests, false, true, underWrk(plain, 64, "/plain/json", 0, 1)},
+		{"one", "Small JSON over 1 connection", report.Requests, false, true, underWrk(plain, 1, "/plain/json", 0, 2)},
+		{"many", "Small JSON over 1000 connections", report.Requests, false, true, underWrk(plain, 1000, "/plain/json", 0, 2)},
+		{"get64k", "GET, 64 KiB answers, 64 connections", report.Requests, false, true, underWrk(plain, 64, "/plain/64k", 0, 2)},
+		{"post64k", "POST, 64 KiB bodies, 64 connections", report.Requests, false, true, underWrk(plain, 64, "/plain/post", 64<<10, 2)},
+		{"idle", "Idle keep-alive connections, each after one request", report.Idle, false, false, measureIdle(plain, func(o options) int { return o.idle })},
+		{"download", "Download of 1 GiB", report.Bulk, false, false, measureBulk(download)},
+		{"upload", "Upload of 1 GiB", report.Bulk, false, false, measureBulk(upload)},
+		{"tls", "TLS 1.3: small JSON, 64 connections", report.Requests, true, true, underWrk(encrypted, 64, "/plain/json", 0, 1)},
+		{"full", "Full handshakes, each with one request", report.Handshakes, true, true, measureHandshakes(false)},
+		{"resumed", "Resumed handshakes, each with one request", report.Handshakes, true, true, measureHandshakes(true)},
+		{"h2", "HTTP/2 over TLS 1.3: small JSON, 8 connections with 32 streams each", report.Requests, true, true, underH2load(encrypted, 2)},
+		{"h2c", "HTTP/2 in the clear: small JSON, 8 connections with 32 streams each", report.Requests, false, true, underH2load(h2c, 2)},
+		{"idletls", "Idle TLS connections, each after one request", report.Idle, true, false, measureIdle(encrypted, func(o options) int { return o.idleTLS })},
 	}
 }
 
@@ -67,6 +74,12 @@ func runScenario(ctx context.Context, g *ground, s scenario, o options) (*report
 		}
 	}
 	measured := &report.Scenario{Name: s.name, Title: s.title, Kind: s.kind}
+	if s.tls {
+		var err error
+		if measured.Note, err = negotiated(ctx, g, o.gateways); err != nil {
+			return nil, err
+		}
+	}
 	rounds := o.rounds
 	if s.kind == report.Idle {
 		rounds = 1 // memory, once grown, stays grown: a second round would show nothing
@@ -117,6 +130,7 @@ func metered(p *process.Process, work func() (units float64, sample report.Sampl
 	used := after.Sub(before)
 	sample.User = float64(used.User) / float64(unit) / units
 	sample.System = float64(used.System) / float64(unit) / units
+	sample.Used = float64(used.Total()) / float64(took)
 	busyAfter, err := process.Busy(gatewayCore)
 	if err != nil {
 		return report.Sample{}, err
@@ -128,11 +142,12 @@ func metered(p *process.Process, work func() (units float64, sample report.Sampl
 
 // underWrk is a scenario of many small exchanges. The few requests that wrk has under way when it stops are paid for
 // but not counted: a thousand of some ten thousand at worst. It gets the part of -duration that share divides off.
-func underWrk(connections int, path string, post, share int) func(context.Context, *ground, *process.Process, string, options) (report.Sample, error) {
+func underWrk(reach reach, connections int, path string, post, share int) func(context.Context, *ground, *process.Process, string, options) (report.Sample, error) {
 	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
 		return metered(p, func() (float64, report.Sample, error) {
 			figures, err := wrk.Run(ctx, g.dir, wrk.Load{
-				URL: "http://" + g.address(gateway) + path, Connections: connections, Duration: o.duration / time.Duration(share), PostBytes: post,
+				URL: reach.url(g, gateway) + path, Connections: connections, Duration: o.duration / time.Duration(share), PostBytes: post,
+				Env: g.opensslEnv(),
 			})
 			return float64(figures.Requests), report.Sample{
 				Rate: figures.PerSecond(), P50: figures.P50, P99: figures.P99, Errors: figures.Errors,

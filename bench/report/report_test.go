@@ -53,6 +53,19 @@ straum to the better of the others, by CPU µs/request: **0.90** (0.50 to 1.10, 
 	}
 }
 
+func TestHandshakesShowWhatACoreDoes(t *testing.T) {
+	s := &Scenario{Title: "Resumed", Kind: Handshakes, Note: "All the same."}
+	for gateway, cost := range map[string]float64{"nginx": 250, "straum": 200} {
+		s.Add(gateway, Sample{User: cost - 50, System: 50, Resumed: 1, Used: 0.96, P50: time.Millisecond})
+	}
+	got := s.Markdown("straum")
+	for _, want := range []string{"| straum  |            200.0 | 150.0 |   50.0 |                     5000 |   100 % |        96 % | 1.00 ms |   - |", "**0.80**", "\n\nAll the same.\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
 func TestDisturbanceIsShown(t *testing.T) {
 	s := threeRounds()
 	s.Add("straum", Sample{Disturbed: 0.07})

@@ -10,21 +10,24 @@ import (
 type Kind int
 
 const (
-	Requests Kind = iota // compared by processor microseconds a request
-	Bulk                 // compared by processor milliseconds a GiB
-	Idle                 // compared by resident bytes a connection
+	Requests   Kind = iota // compared by processor microseconds a request
+	Bulk                   // compared by processor milliseconds a GiB
+	Idle                   // compared by resident bytes a connection
+	Handshakes             // compared by processor microseconds a handshake, its one request included
 )
 
 // Sample is what one gateway did in one round of one scenario. Figures that the scenario's kind lacks stay zero.
 type Sample struct {
-	User, System  float64 // processor time: µs a request, or ms a GiB
-	Rate          float64 // requests a second, or MiB a second
+	User, System  float64 // processor time: µs a request or handshake, or ms a GiB
+	Rate          float64 // requests or handshakes a second, or MiB a second
 	P50, P99      time.Duration
 	Errors        int64
 	PeakRSS       int64   // bytes
 	PerConnection float64 // bytes of growth
 	Growth        int64   // bytes of growth in all
 	Disturbed     float64 // share of the round that others, the machine's owner included, had of the gateway's core
+	Used          float64 // share of the round that the gateway itself had of its core
+	Resumed       float64 // share of the handshakes
 }
 
 // cost is the figure that gateways are compared by: lower is better.
@@ -39,6 +42,7 @@ func (s Sample) cost(kind Kind) float64 {
 type Scenario struct {
 	Name, Title string
 	Kind        Kind
+	Note        string // a sentence below the table; may be empty
 	order       []string
 	samples     map[string][]Sample
 }
@@ -99,6 +103,8 @@ func (s *Scenario) summary(gateway string) Sample {
 	sum.Rate = medianOf(samples, func(x Sample) float64 { return x.Rate })
 	sum.P50 = medianOf(samples, func(x Sample) time.Duration { return x.P50 })
 	sum.P99 = medianOf(samples, func(x Sample) time.Duration { return x.P99 })
+	sum.Used = medianOf(samples, func(x Sample) float64 { return x.Used })
+	sum.Resumed = medianOf(samples, func(x Sample) float64 { return x.Resumed })
 	sum.PerConnection = medianOf(samples, func(x Sample) float64 { return x.PerConnection })
 	return sum
 }

@@ -22,6 +22,9 @@ func (s *Scenario) Markdown(subject string) string {
 		fmt.Fprintf(&b, "%s to the better of the others, by %s: **%.2f** (%.2f to %.2f, rounds: %d)\n",
 			subject, s.head()[1], ratio.Median, ratio.Min, ratio.Max, ratio.Rounds)
 	}
+	if s.Note != "" {
+		fmt.Fprintf(&b, "\n%s\n", s.Note)
+	}
 	if disturbed := s.disturbed(); disturbed >= quiet {
 		fmt.Fprintf(&b, "\nOthers had up to %.0f %% of the gateway's core in a round: read these figures with care.\n", 100*disturbed)
 	}
@@ -42,6 +45,8 @@ func (s *Scenario) head() []string {
 		return []string{"gateway", "CPU ms/GiB", "user", "system", "MiB/s", "errors", "peak RSS MiB"}
 	case Idle:
 		return []string{"gateway", "RSS KiB/connection", "RSS growth MiB", "errors", "peak RSS MiB"}
+	case Handshakes:
+		return []string{"gateway", "CPU µs/handshake", "user", "system", "handshakes a core second", "resumed", "core in use", "p50", "p99", "errors", "peak RSS MiB"}
 	default:
 		return []string{"gateway", "CPU µs/request", "user", "system", "requests/s", "p50", "p99", "errors", "peak RSS MiB"}
 	}
@@ -56,6 +61,10 @@ func (s *Scenario) row(gateway string) []string {
 			fmt.Sprintf("%.0f", sum.System), fmt.Sprintf("%.0f", sum.Rate), errors, peak}
 	case Idle:
 		return []string{gateway, fmt.Sprintf("%.2f", sum.PerConnection/1024), mebibytes(sum.Growth), errors, peak}
+	case Handshakes:
+		return []string{gateway, fmt.Sprintf("%.1f", s.medianCost(gateway)), fmt.Sprintf("%.1f", sum.User),
+			fmt.Sprintf("%.1f", sum.System), fmt.Sprintf("%.0f", 1e6/s.medianCost(gateway)), percent(sum.Resumed), percent(sum.Used),
+			milliseconds(sum.P50), milliseconds(sum.P99), errors, peak}
 	default:
 		return []string{gateway, fmt.Sprintf("%.1f", s.medianCost(gateway)), fmt.Sprintf("%.1f", sum.User),
 			fmt.Sprintf("%.1f", sum.System), fmt.Sprintf("%.0f", sum.Rate), milliseconds(sum.P50), milliseconds(sum.P99),
@@ -65,7 +74,13 @@ func (s *Scenario) row(gateway string) []string {
 
 func mebibytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
 
+func percent(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
+
+// milliseconds shows nothing for a latency that was not measured.
 func milliseconds(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
 	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
 }
 

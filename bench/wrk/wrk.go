@@ -23,6 +23,7 @@ type Load struct {
 	Connections int
 	Duration    time.Duration // whole seconds or more; wrk counts in seconds
 	PostBytes   int           // size of a POST body; 0 sends GET
+	Env         []string      // added to our own environment
 }
 
 // Figures are what wrk counted. Errors are sockets that failed, requests that timed out, and answers of 400 and above.
@@ -51,6 +52,7 @@ func Run(ctx context.Context, dir string, load Load) (Figures, error) {
 	seconds := max(1, int(load.Duration.Round(time.Second)/time.Second))
 	cmd := exec.CommandContext(ctx, "wrk", "-t1", "-c", strconv.Itoa(load.Connections),
 		"-d", strconv.Itoa(seconds)+"s", "--timeout", "10s", "-s", file, load.URL)
+	cmd.Env = append(os.Environ(), load.Env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return Figures{}, fmt.Errorf("wrk %s: %w\n%s", load.URL, err, out)
