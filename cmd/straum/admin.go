@@ -16,6 +16,7 @@ func (g *gateway) newAdmin(b build, started time.Time) *admin.Admin {
 		Revisions: g.revisions,
 		Listeners: g.listeners.Stats,
 		Upstreams: g.upstreams,
+		Secure:    g.secure.status,
 		Exchanges: g.metrics.Summary,
 		AccessLog: g.access.Stats,
 		Log:       g.log,

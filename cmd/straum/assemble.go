@@ -13,16 +13,12 @@ import (
 
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/control/admin"
-	"straum.dev/straum/internal/control/compile"
 	"straum.dev/straum/internal/control/revision"
 	"straum.dev/straum/internal/edge"
 	"straum.dev/straum/internal/edge/chain"
-	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/listen"
 	"straum.dev/straum/internal/edge/resolve"
-	"straum.dev/straum/internal/edge/socket"
 	"straum.dev/straum/internal/edge/upstream"
-	"straum.dev/straum/internal/edge/wire/http1"
 	"straum.dev/straum/internal/observe/accesslog"
 	"straum.dev/straum/internal/observe/metrics"
 	"straum.dev/straum/internal/observe/status"
@@ -39,6 +35,8 @@ type gateway struct {
 	upstreams *upstream.Set
 	listeners *listen.Set
 	edge      *edge.Edge
+	secure    *secure
+	doors     *doors
 	revisions *revision.Manager
 	admin     *admin.Admin
 	draining  atomic.Bool
@@ -82,6 +80,9 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 
 	g.listeners.Relieve(g.upstreams.Relieve) // when descriptors run out
 
+	g.secure = newSecure(g.log, config.Beside(first.Node, first.State))
+	g.doors = &doors{listeners: g.listeners, edge: g.edge, secure: g.secure}
+
 	// The configuration in force, which tells all of the above what to do.
 	settings := &process{log: g.log, level: level, access: g.access}
 	g.revisions = revision.New(revision.Options{
@@ -91,8 +92,9 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 		Getenv:    os.LookupEnv,
 		Edge:      g.edge,
 		Upstreams: g.upstreams,
-		Listeners: &doors{g.listeners, g.edge},
+		Listeners: g.doors,
 		Process:   settings,
+		Secure:    g.secure.trust,
 		Slots:     revision.Slots{Routes: g.metrics.Routes.Of, Upstreams: g.metrics.Upstreams.Of},
 		Log:       g.log,
 	})
@@ -135,6 +137,7 @@ func (g *gateway) close(ctx context.Context) {
 		g.log.Warn("the time to drain is over; connections were cut", "connections", cut)
 	}
 	g.upstreams.Close()
+	g.secure.close()
 	g.resolver.Close()
 	flush, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -154,43 +157,6 @@ func newLogger(o *config.Log, level *slog.LevelVar, to io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(to, options))
 }
 
-// doors puts the edge behind the listeners.
-type doors struct {
-	listeners *listen.Set
-	edge      *edge.Edge
-}
-
-// Apply implements revision.Listeners.
-func (d *doors) Apply(all []compile.Listener) error {
-	settings := make([]listen.Settings, len(all))
-	handlers := make(map[string]listen.Handler, len(all))
-	for i, l := range all {
-		settings[i] = l.Listen
-		handlers[l.Listen.Name] = &door{d.edge.Listener(l.Trusted), http1Settings(&l.HTTP1)}
-	}
-	return d.listeners.Apply(settings, handlers)
-}
-
-// door opens the sessions of one listener.
-type door struct {
-	edge *edge.Listener
-	set  *http1.Settings
-}
-
-// Open implements listen.Handler.
-func (d *door) Open(c *socket.Conn, info *exchange.Conn, gate *listen.Gate, initial []byte) listen.Session {
-	return http1.Open(c, info, gate, d.set, d.edge, initial)
-}
-
-func http1Settings(h *compile.HTTP1) *http1.Settings {
-	halfClosed := map[string]http1.HalfClosed{"auto": http1.AutoHalfClose, "serve": http1.ServeHalfClosed, "cancel": http1.CancelHalfClosed}
-	return &http1.Settings{
-		Limits:     http1.Limits{RequestLine: h.RequestLine, HeaderBytes: h.HeaderBytes, HeaderCount: h.HeaderCount, Body: h.Body},
-		Timeouts:   http1.Timeouts{Header: h.Header, Progress: h.Progress, TunnelIdle: h.TunnelIdle, MinRate: h.MinRate},
-		HalfClosed: halfClosed[h.HalfClosed],
-	}
-}
-
 // process is what of a revision concerns the process and not the data path. One goroutine at a time uses it.
 type process struct {
 	log    *slog.Logger
@@ -206,7 +172,7 @@ type process struct {
 func (p *process) Apply(c *config.Config) error {
 	err := p.apply(c)
 	if err == nil {
-		p.tellLater(&c.Log)
+		p.tellLater(&c.Log, c.State)
 		p.applied = c
 		return nil
 	}
@@ -219,9 +185,12 @@ func (p *process) Apply(c *config.Config) error {
 }
 
 // tellLater warns of changes that wait for the next start.
-func (p *process) tellLater(l *config.Log) {
+func (p *process) tellLater(l *config.Log, state string) {
 	if p.applied == nil {
 		return
+	}
+	if p.applied.State != state {
+		p.log.Warn("state is as it was; a change of it takes effect at the next start")
 	}
 	if was := &p.applied.Log; was.Format != l.Format || was.Access.Buffer != l.Access.Buffer {
 		p.log.Warn("log.format and log.access.buffer are as they were; a change of them takes effect at the next start")

@@ -2,14 +2,18 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"straum.dev/straum/internal/certificate"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/control/compile"
 	"straum.dev/straum/internal/control/revision"
+	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/edge/chain"
+	"straum.dev/straum/internal/profile"
 )
 
 // judge reads and compiles a configuration as a running gateway would.
@@ -22,29 +26,79 @@ func newCheck() *cobra.Command {
 		Use:   "check",
 		Short: "Find every mistake in a configuration",
 		Long: `Reads a configuration with all it includes and says everything that is wrong with it, with file,
-line and column. What routes and policies make of their keys is looked at once the rest is right. Nothing
-is opened or resolved. Where the file says ${NAME}, the environment counts, so
-check it with the one it will run in.
+line and column. What routes and policies make of their keys is looked at once the rest is right, and
+then the certificates, keys and authorities that it names are read; --text leaves them out, for a
+machine that does not have them. Nothing else is opened or resolved. Where the file says ${NAME}, the
+environment counts, so check it with the one it will run in.
 
 ` + exitHelp,
 		Example: "  straum check -c straum.yaml",
 		Args:    noArguments,
 	}
 	open := configFlag(c)
+	text := c.Flags().Bool("text", false, "do not read the certificates, keys and authorities it names")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		source, err := open()
 		if err != nil {
 			return err
 		}
-		_, compiled, err := judge(source)
+		read, compiled, err := judge(source)
 		if err != nil {
 			return failed(err)
+		}
+		if !*text {
+			if err := readable(read); err != nil {
+				return failed(err)
+			}
 		}
 		listeners, routes, upstreams, endpoints := compiled.Counts()
 		_, err = fmt.Fprintf(c.OutOrStdout(), "ok: %s, %s, %s, %s\n", count(listeners, "listener"), count(routes, "route"), count(upstreams, "upstream"), count(endpoints, "endpoint"))
 		return failed(err)
 	}
 	return c
+}
+
+// readable reads the files of TLS that a configuration names, and tells what is wrong with each.
+func readable(c *config.Config) error {
+	var problems document.Problems
+	store := certificate.NewStore(certificate.Options{Log: slog.New(slog.DiscardHandler)})
+	defer store.Retire()
+	pair := func(at document.Node, cert, key string) {
+		p := certificate.Pair{Cert: config.Beside(at, cert), Key: config.Beside(at, key)}
+		if _, err := store.Prepare(certificate.Settings{Pairs: []certificate.Pair{p}}); err != nil {
+			problems.Add(at.Errorf("%s", err))
+		}
+	}
+	authorities := func(at document.Node, file string) {
+		if file == "" {
+			return
+		}
+		if _, err := profile.LoadAuthorities(config.Beside(at, file)); err != nil {
+			problems.Add(at.At("ca").Errorf("%s", err))
+		}
+	}
+	for i := range c.Listeners {
+		t := c.Listeners[i].TLS
+		if t == nil {
+			continue
+		}
+		for _, p := range t.Certificates {
+			pair(p.Node, p.Cert, p.Key)
+		}
+		if t.Client != nil {
+			authorities(t.Client.Node, t.Client.CA)
+		}
+	}
+	for i := range c.Upstreams {
+		if t := c.Upstreams[i].TLS; t != nil {
+			authorities(t.Node, t.CA)
+			if t.Cert != "" {
+				pair(t.Node, t.Cert, t.Key)
+			}
+		}
+	}
+	authorities(c.ACME.Node, c.ACME.CA)
+	return problems.Err()
 }
 
 func count(n int, what string) string {

@@ -16,11 +16,15 @@ const memoryShare = 0.85
 // after one request each: above 60 MiB at 100, 52 to 58 MiB at 50; the CPU a request is the same.
 const collectAt = 50
 
+// collectRoom is how much the heap grows at least, in bytes. A handshake of TLS leaves about 100 KB to be collected, and on a small heap
+// that made a tenth of its cost. Measured on one core: a full handshake 222 µs without and 206 with such room, a resumed one 179 and 161.
+const collectRoom = 16 << 20
+
 // limitMemory tells the Go runtime how much memory there is and how soon to collect, unless GOMEMLIMIT and GOGC do. Neither is a
 // hard limit.
 func limitMemory() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+		memlimit.Pace(collectAt, collectRoom)
 	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return

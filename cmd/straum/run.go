@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -60,6 +62,9 @@ func serve(source revision.Source, how serving) error {
 	if err != nil {
 		return err
 	}
+	// Some libraries tell of hostile peers through the standard logger.
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(g.log.Handler(), slog.LevelDebug).Writer())
 	if _, err := g.revisions.Reload("start"); err != nil {
 		g.close(expired())
 		return err

@@ -12,22 +12,23 @@ import (
 // sources are the numbers that the parts keep and the metrics show.
 func (g *gateway) sources() metrics.Sources {
 	return metrics.Sources{
-		Listeners: func() []metrics.Listener { return listenerNumbers(g.listeners.Stats()) },
+		Listeners: func() []metrics.Listener { return listenerNumbers(g.listeners.Stats(), &g.doors.streams) },
 		Upstreams: func() []metrics.Upstream { return upstreamNumbers(g.upstreams.Stats()) },
+		TLS:       g.secure.numbers,
 		Config:    g.configNumbers,
 		Log:       g.logNumbers,
 	}
 }
 
 // listenerNumbers adds up those of one name: an address that was changed has two listeners until the old one is drained.
-func listenerNumbers(all []listen.Stats) []metrics.Listener {
+func listenerNumbers(all []listen.Stats, streams *streamCounts) []metrics.Listener {
 	slices.SortStableFunc(all, func(a, b listen.Stats) int { return strings.Compare(a.Name, b.Name) })
 	var out []metrics.Listener
 	for _, s := range all {
 		if len(out) == 0 || out[len(out)-1].Name != s.Name {
 			out = append(out, metrics.Listener{Name: s.Name, Refused: []metrics.Count{
 				{Reason: "client_limit"}, {Reason: "proxy_header"}, {Reason: "evicted"}, {Reason: "idle_timeout"},
-			}})
+			}, HTTP2: streams.numbers(s.Name)})
 		}
 		l := &out[len(out)-1]
 		l.Open += int(s.Open)
@@ -36,8 +37,29 @@ func listenerNumbers(all []listen.Stats) []metrics.Listener {
 		for i, n := range []uint64{s.RefusedClient, s.ProxyErrors, s.Evicted, s.Expired} {
 			l.Refused[i].N += n
 		}
+		addHandshakes(l, &s)
 	}
 	return out
+}
+
+// addHandshakes adds those of a listener that speaks TLS, or did.
+func addHandshakes(l *metrics.Listener, s *listen.Stats) {
+	spoke := s.HandshakeCeiling > 0
+	for _, n := range s.Handshakes {
+		spoke = spoke || n > 0
+	}
+	if !spoke {
+		return
+	}
+	if l.Handshakes == nil {
+		l.Handshakes = make([]metrics.Count, len(s.Handshakes))
+	}
+	for o, n := range s.Handshakes {
+		l.Handshakes[o].Reason = listen.Outcome(o).String()
+		l.Handshakes[o].N += n
+	}
+	l.HandshakesNow += s.HandshakesUnderWay
+	l.HandshakeCeiling += s.HandshakeCeiling
 }
 
 func upstreamNumbers(all []upstream.Stats) []metrics.Upstream {
@@ -50,7 +72,7 @@ func upstreamNumbers(all []upstream.Stats) []metrics.Upstream {
 		for _, e := range s.Endpoints {
 			u.Queue += int(e.Waiting)
 			u.Endpoints = append(u.Endpoints, metrics.Endpoint{Address: e.Address, Healthy: e.Health != "unhealthy", Ejected: e.Ejected,
-				Active: int(e.Active), Idle: e.Idle})
+				Active: int(e.Active), Idle: e.Idle, Streams: e.Streams})
 		}
 		out[i] = u
 	}

@@ -17,7 +17,7 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show how the running gateway is doing",
 		Long: `Shows how the running gateway is doing: which configuration serves and whether the last one was refused,
-connections, requests with their times and the gateway's own share of them, the access log, and what the
+connections, what needs somebody although it works, TLS handshakes, requests with their times and the gateway's own share of them, the access log, and what the
 process takes of the box.
 
 ` + gatewayHelp + `
@@ -48,8 +48,14 @@ func printStatus(w io.Writer, s client.Status) error {
 	for _, r := range s.NotReady {
 		fmt.Fprintf(w, "not ready: %s: %s\n", r.Check, oneLine(r.Reason))
 	}
+	for _, r := range s.Attention {
+		fmt.Fprintf(w, "attention: %s\n", oneLine(r.Reason))
+	}
 	printRevision(w, &s.Revision, now)
 	if err := printListeners(w, s.Listeners); err != nil {
+		return err
+	}
+	if err := printTLS(w, s.TLS, now); err != nil {
 		return err
 	}
 	if err := printRequests(w, &s.Requests); err != nil {
@@ -93,6 +99,35 @@ func printListeners(w io.Writer, all []client.Listener) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", name, l.Address, l.Open, l.Parked, l.Accepted, l.Refused.Client+l.Refused.Proxy,
 			l.Queued, l.Pauses.Limit+l.Pauses.Descriptors+l.Pauses.Other)
+	}
+	return t.Flush()
+}
+
+func printTLS(w io.Writer, s *client.TLS, now time.Time) error {
+	if s == nil {
+		return nil
+	}
+	h := &s.Handshakes
+	fmt.Fprintf(w, "\n%s, ", count(int(h.Full+h.Resumed), "TLS handshake"))
+	if h.Full+h.Resumed > 0 {
+		fmt.Fprintf(w, "%s of them resumed, ", percent(h.ResumedShare))
+	}
+	fmt.Fprintf(w, "%d under way of at most %d; %s", h.UnderWay, h.Ceiling, count(s.Certificates, "certificate"))
+	if s.Ends != nil {
+		verb := "expires"
+		if s.Ends.Before(now) {
+			verb = "expired"
+		}
+		fmt.Fprintf(w, ", the first %s %s", verb, expiry(s.Ends, s.Ends.Sub(now).Seconds()))
+	}
+	fmt.Fprintln(w)
+	if len(h.Failed) == 0 {
+		return nil
+	}
+	t := newTable(w)
+	fmt.Fprintln(t, "HANDSHAKES THAT FAILED\tTIMES\tMEANING")
+	for _, f := range h.Failed {
+		fmt.Fprintf(t, "%s\t%d\t%s\n", f.Reason, f.Count, f.Meaning)
 	}
 	return t.Flush()
 }

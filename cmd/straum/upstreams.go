@@ -47,7 +47,7 @@ closed (all pass), or with auto decides again.
 	return c
 }
 
-const endpointHeads = "ENDPOINT\tSTATE\tACTIVE\tLATENCY\tANSWERED\tFAILED\tOPEN\tIDLE\tWAITING\tREUSED"
+const endpointHeads = "ENDPOINT\tSTATE\tACTIVE\tLATENCY\tANSWERED\tFAILED\tOPEN\tIDLE\tSTREAMS\tWAITING\tREUSED"
 
 func printUpstreams(w io.Writer, list client.UpstreamList) error {
 	t := newTable(w)
@@ -74,8 +74,8 @@ func endpointRow(e *client.Endpoint) string {
 	if e.Name != "" {
 		address += " (" + e.Name + ")"
 	}
-	return fmt.Sprintf("%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%s", address, endpointState(e), e.Active, span(e.Latency), e.Answered, e.Failed,
-		e.Pool.Open, e.Pool.Idle, e.Pool.Waiting, reuse(&e.Pool))
+	return fmt.Sprintf("%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s", address, endpointState(e), e.Active, span(e.Latency), e.Answered, e.Failed,
+		e.Pool.Open, e.Pool.Idle, e.Pool.Streams, e.Pool.Waiting, reuse(&e.Pool))
 }
 
 // endpointState is the one word that matters most.

@@ -137,25 +137,37 @@ func (a *ListenAddress) ParseText(text string) (err error) {
 	return err
 }
 
-// EndpointAddress is where we connect: host:port, http://host[:port], or unix:/path.
-type EndpointAddress struct{ Address }
-
-func (*EndpointAddress) Form() document.Form {
-	return document.Form{Noun: "an address such as 10.0.0.5:8080, api.internal:8080, http://api.internal or unix:/run/app.sock", Type: "address",
-		Pattern: `^(unix:/.+|(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+):[0-9]{1,5}|http://(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{1,5})?/?)$`}
+// EndpointAddress is where we connect: host:port, http://host[:port], https://host[:port], or unix:/path.
+type EndpointAddress struct {
+	Address
+	Scheme string // as written: http, https, or empty
 }
 
-func (a *EndpointAddress) ParseText(text string) (err error) {
-	if strings.HasPrefix(text, "https://") {
-		return errors.New("but TLS to endpoints is not supported yet; use http:// on a network you trust")
+func (*EndpointAddress) Form() document.Form {
+	return document.Form{Noun: "an address such as 10.0.0.5:8080, api.internal:8080, https://api.internal or unix:/run/app.sock", Type: "address",
+		Pattern: `^(unix:/.+|(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+):[0-9]{1,5}|https?://(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{1,5})?/?)$`}
+}
+
+// String writes the address as an operator does, with the scheme it was written with.
+func (a EndpointAddress) String() string {
+	if a.Scheme == "" {
+		return a.Address.String()
 	}
-	if rest, ok := strings.CutPrefix(text, "http://"); ok {
+	return a.Scheme + "://" + a.Address.String()
+}
+
+// schemes that an endpoint may be written with, and their ports.
+var schemes = map[string]string{"http": ":80", "https": ":443"}
+
+func (a *EndpointAddress) ParseText(text string) (err error) {
+	if scheme, rest, ok := strings.Cut(text, "://"); ok && schemes[scheme] != "" {
+		a.Scheme = scheme
 		text = strings.TrimSuffix(rest, "/")
 		if strings.ContainsAny(text, "/?#@") {
 			return errors.New("which has more than a host and a port; put a path into the route's rewrite")
 		}
 		if bare := strings.TrimRight(text, "0123456789"); !strings.HasSuffix(bare, ":") || strings.HasSuffix(text, "]") {
-			text += ":80"
+			text += schemes[scheme]
 		}
 	}
 	a.Address, err = parseAddress(text, false)

@@ -20,6 +20,7 @@ func check(c *Config, problems *document.Problems) {
 	k.routes()
 	if k.clean {
 		k.listeners()
+		k.acme()
 		k.process()
 	}
 }
@@ -96,6 +97,7 @@ func (k *checker) upstream(u *Upstream) {
 		}
 		seen[e.Address.Address] = e.Node
 	}
+	k.endpointTLS(u)
 	switch {
 	case u.Balance.Hash != nil:
 		u.Balance.Method = "hash"
@@ -104,6 +106,9 @@ func (k *checker) upstream(u *Upstream) {
 	}
 	if h := u.Health; h != nil {
 		k.health(h)
+		if h.GRPC != nil && u.Protocol == "http1" {
+			k.blame(h.Node.At("grpc"), "gRPC needs HTTP/2, and the protocol of this upstream is http1; set protocol: http2")
+		}
 	}
 	k.statuses(u.Retry.Node, "statuses", u.Retry.Statuses, 400, "others are no failures")
 	k.orderly(u.Ejection.Node, "base", u.Ejection.Base, "max", u.Ejection.Max)
@@ -123,12 +128,12 @@ func (k *checker) health(h *Health) {
 	k.orderly(h.Node, "timeout", h.Timeout, "every", h.Every)
 	k.statuses(h.Node, "status", h.Status, 200, "an interim answer is no answer")
 	if h.Path == "" {
-		if !h.TCP {
+		if !h.TCP && h.GRPC == nil {
 			k.blame(h.Node.At("tcp"), "found false; allowed: tcp: true, or path in its stead")
 		}
 		for _, key := range []string{"body", "host"} {
 			if h.Node.Has(key) {
-				k.blame(h.Node.Key(key), "%s is of no use without path: a probe by tcp reads no answer", key)
+				k.blame(h.Node.Key(key), "%s is of no use without path", key)
 			}
 		}
 	}
@@ -191,6 +196,7 @@ func (k *checker) listeners() {
 		if l.Limits.ConnectionsPerClient > l.Limits.Connections {
 			k.blame(l.Node.At("limits", "connections_per_client"), "found %d; allowed: at most connections, which is %d", l.Limits.ConnectionsPerClient, l.Limits.Connections)
 		}
+		k.listenerTLS(l)
 		if l.Address.Network() == "unix" && l.Sockets > 1 {
 			k.blame(l.Node.At("sockets"), "found %d; a unix socket cannot be shared: remove the key", l.Sockets)
 		}

@@ -26,6 +26,8 @@ type Config struct {
 	Log     Log      `yaml:"log" doc:"What is logged, where and how."`
 	Metrics Metrics  `yaml:"metrics" doc:"The metrics page, with /healthz and /readyz."`
 	Admin   Admin    `yaml:"admin" doc:"The admin API."`
+	ACME    ACME     `yaml:"acme" doc:"Who issues certificates for tls: auto, and to which account."`
+	State   string   `yaml:"state" default:"/var/lib/straum" length:"1..4096" doc:"The directory of what must outlive a restart: accounts, issued certificates, OCSP answers, keys of session tickets. Relative to this file. It is made when something is to be kept, open to its owner only."`
 	Stop    Shutdown `yaml:"shutdown" doc:"How to stop."`
 
 	Node document.Node `yaml:",self"` // the main file

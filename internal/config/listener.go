@@ -10,6 +10,9 @@ type Listener struct {
 	Backlog        int               `yaml:"backlog" default:"0" range:"0..1048576" doc:"Connections that may wait to be accepted, a socket; 0 is the most the kernel allows (net.core.somaxconn)."`
 	FastOpen       bool              `yaml:"fast_open" default:"true" doc:"TCP Fast Open: clients that were here before may send their request with the first packet."`
 	ProxyProtocol  *ProxyProtocol    `yaml:"proxy_protocol" doc:"Expect a PROXY protocol header in front of each connection. Off when left out."`
+	TLS            *TLS              `yaml:"tls" doc:"Speak TLS: auto, or certificates and more. Off when left out."`
+	HTTP2          HTTP2             `yaml:"http2" doc:"HTTP/2: by ALPN with tls, by prior knowledge (h2c) without. off turns it off."`
+	HTTPSRedirect  int               `yaml:"https_redirect" default:"0" range:"0..65535" doc:"Answer every request with a redirect (308) to https at this port, most often 443; 0 is off. Challenges of ACME are answered all the same."`
 	TrustedProxies []document.Prefix `yaml:"trusted_proxies" length:"0..1024" doc:"Networks whose X-Forwarded-For and Forwarded headers are believed. From anyone else they are replaced."`
 	Limits         Limits            `yaml:"limits" doc:"What a client may send or hold; more is refused."`
 	Timeouts       ListenerTimeouts  `yaml:"timeouts" doc:"How long a client may take."`

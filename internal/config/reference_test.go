@@ -35,7 +35,7 @@ func referencePage() string {
 
 One YAML file, read strictly: an unknown key, a wrong unit or a name that leads nowhere is an error with its
 place and, where one is near, a suggestion. Examples: [minimal](../examples/minimal.yaml),
-[an API](../examples/api.yaml), [every key](../examples/full.yaml).
+[an API](../examples/api.yaml), [every key](../examples/full.yaml), [TLS](../examples/tls.yaml).
 
 | type | written as |
 |---|---|

@@ -6,6 +6,8 @@ import "straum.dev/straum/internal/document"
 type Upstream struct {
 	Name      string            `yaml:",key"`
 	Endpoints []Endpoint        `yaml:"endpoints" required:"true" length:"1..1024" doc:"The addresses requests are sent to."`
+	TLS       *UpstreamTLS      `yaml:"tls" doc:"How to speak TLS with the endpoints. They are spoken to by TLS when this is here or when they are written https://."`
+	Protocol  string            `yaml:"protocol" default:"http1" enum:"http1,http2,auto" doc:"http1 is HTTP/1.1; http2 is for gRPC: by ALPN with TLS, by prior knowledge (h2c) without; auto is what ALPN gives. Requests that switch protocols (WebSocket) use HTTP/1.1 in any case."`
 	Balance   Balance           `yaml:"balance" doc:"How an endpoint is chosen. latency takes the better of two picked at random."`
 	SlowStart document.Duration `yaml:"slow_start" default:"0s" range:"0|1s..1h" doc:"How long an endpoint that is new or came back takes to reach its full share; 0 is at once."`
 	Health    *Health           `yaml:"health" doc:"Probes of the endpoints. Off when left out."`
@@ -22,7 +24,7 @@ type Upstream struct {
 
 // Endpoint is one address of an upstream.
 type Endpoint struct {
-	Address EndpointAddress `yaml:"address,short" required:"true" doc:"host:port, http://host:port, or unix:/path."`
+	Address EndpointAddress `yaml:"address,short" required:"true" doc:"host:port, http://host:port, https://host:port, or unix:/path."`
 	Weight  int             `yaml:"weight" default:"1" range:"1..1000" doc:"Its share of the requests against that of the others."`
 
 	Node document.Node `yaml:",self"`
@@ -54,6 +56,7 @@ type Sticky struct {
 type Health struct {
 	Path    string            `yaml:"path" pattern:"^/[!-~]*$" form:"a path that starts with /, in printable ASCII without spaces" length:"1..1024" doc:"Probe by GET of this path."`
 	TCP     bool              `yaml:"tcp" doc:"Probe by connecting alone: true."`
+	GRPC    *GRPCHealth       `yaml:"grpc" doc:"Probe by the gRPC health protocol: any, or the name of a service. Needs protocol: http2 or auto."`
 	Every   document.Duration `yaml:"every" default:"5s" range:"100ms..1h" doc:"Time between the probes of an endpoint, give or take a tenth by chance so that probes spread."`
 	Timeout document.Duration `yaml:"timeout" default:"2s" range:"10ms..5m" doc:"How long a probe may take; at most every."`
 	Rise    int               `yaml:"rise" default:"2" range:"1..100" doc:"Probes in a row that must succeed before a sick endpoint is used again."`
@@ -61,7 +64,14 @@ type Health struct {
 	Status  []StatusRange     `yaml:"status,one" default:"200-299" length:"1..32" doc:"Statuses of a healthy answer, from 200 to 599. With path only."`
 	Body    string            `yaml:"body" length:"0..1024" doc:"Text that the first 64 KiB of a healthy answer hold. With path only; empty is any."`
 	Host    string            `yaml:"host" length:"0..255" doc:"The Host header of the probe. The endpoint's address when left out."`
-	_       struct{}          `oneof:"path,tcp"`
+	_       struct{}          `oneof:"path,tcp,grpc"`
+
+	Node document.Node `yaml:",self"`
+}
+
+// GRPCHealth is a probe by grpc.health.v1.Health/Check.
+type GRPCHealth struct {
+	Service string `yaml:"service,short" default:"any" length:"1..255" doc:"The service asked about; any is the server as a whole."`
 
 	Node document.Node `yaml:",self"`
 }

@@ -11,13 +11,18 @@ import (
 )
 
 // answer makes the response that tells the client of a fault: application/problem+json (RFC 9457) with the request's id and a
-// sentence that helps, and nothing of what is behind the gateway.
+// sentence that helps, and nothing of what is behind the gateway. A client that speaks gRPC is told in gRPC's way, see grpc.go.
 func (t *trip) answer(f *fault.Fault) {
 	x := t.x
 	x.DropResponse()
 	if f.Kind.Status == 0 {
 		x.End = exchange.ClientGone
 		return // nobody is left to be answered
+	}
+	if t.speaksGRPC() {
+		x.Respond(200, "", nil)
+		t.tellGRPC(f.Kind.Code, f.Told())
+		return
 	}
 	b := append(t.text[:0], `{"title":"`...)
 	b = append(b, f.Kind.Title...)

@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
-	"github.com/gaissmai/bart"
-
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
@@ -41,12 +39,11 @@ func (e *Edge) Snapshot() *Snapshot { return e.snapshot.Load() }
 // Listener is the edge as one listener's connections see it. It implements the wire packages' Handler.
 type Listener struct {
 	edge *Edge
-	// trusted are the addresses whose word we take for where a request came from; nil for none.
-	trusted *bart.Lite
+	set  ListenerSettings
 }
 
-// Listener makes the handler of a listener that believes the forwarding fields of trusted addresses only.
-func (e *Edge) Listener(trusted *bart.Lite) *Listener { return &Listener{edge: e, trusted: trusted} }
+// Listener makes the handler of a listener.
+func (e *Edge) Listener(set ListenerSettings) *Listener { return &Listener{edge: e, set: set} }
 
 // Serve is the life of one request. Step 1 happened when its connection was accepted.
 func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
@@ -140,6 +137,9 @@ func (t *trip) route() *fault.Fault {
 	x := t.x
 	t.believed = t.listener.believes(x.Conn.Peer.Addr())
 	x.Client = t.client()
+	if done, f := t.settled(); done || f != nil {
+		return f
+	}
 	if x.Request.Path == "*" {
 		x.Respond(204, "", nil) // OPTIONS * asks about the gateway itself (RFC 9110 §9.3.7)
 		return nil
@@ -219,10 +219,12 @@ func (t *trip) response() {
 	if !t.x.Answered() {
 		return // there is nobody to answer
 	}
+	t.translate()
 	if t.call != nil && !t.x.Response.Own {
 		t.call.Stick()
 	}
 	t.chain.Response(t.x)
+	t.hsts()
 	t.serverTiming()
 }
 

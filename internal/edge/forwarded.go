@@ -13,14 +13,14 @@ const maxHops = 32
 
 // trusts says whether the word of an address about where a request came from is taken.
 func (l *Listener) trusts(a netip.Addr) bool {
-	return l.trusted != nil && a.IsValid() && l.trusted.Contains(a)
+	return l.set.Trusted != nil && a.IsValid() && l.set.Trusted.Contains(a)
 }
 
 // believes says whether the forwarding fields of a peer count. A peer on a unix socket has no address; it is a program of this box
 // that was given the right to connect, so on a listener that trusts anyone it is trusted.
 func (l *Listener) believes(peer netip.Addr) bool {
 	if !peer.IsValid() {
-		return l.trusted != nil
+		return l.set.Trusted != nil
 	}
 	return l.trusts(peer)
 }

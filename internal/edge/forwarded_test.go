@@ -60,7 +60,7 @@ func walk(peer string, lines ...string) *trip {
 		}
 		x.Request.Header.Add(name, value)
 	}
-	t := &trip{listener: &Listener{trusted: trusted}, x: x}
+	t := &trip{listener: &Listener{set: ListenerSettings{Trusted: trusted}}, x: x}
 	t.believed = t.listener.believes(conn.Peer.Addr())
 	x.Client = t.client()
 	return t

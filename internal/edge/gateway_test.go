@@ -35,6 +35,8 @@ type setup struct {
 	route     edge.Route
 	chain     policy.Chain
 	trusted   []string
+	listener  edge.ListenerSettings // but for Trusted
+	secure    bool                  // pretend that clients speak TLS
 	http1     http1.Settings
 	lookup    resolve.LookupFunc
 	observers []edge.Observer
@@ -140,7 +142,8 @@ func start(t *testing.T, change func(*setup), endpoints ...string) *gateway {
 		t.Fatal(err)
 	}
 	g.listening, g.addr = listener, listener.Addr().String()
-	go g.runAccept(listener, g.edge.Listener(trusted))
+	s.listener.Trusted = trusted
+	go g.runAccept(listener, g.edge.Listener(s.listener))
 	t.Cleanup(func() {
 		listener.Close()
 		g.mu.Lock()
@@ -202,7 +205,7 @@ func (g *gateway) runSession(conn net.Conn, handler http1.Handler, shard int) {
 		g.t.Error(err)
 		return
 	}
-	info := &exchange.Conn{Peer: sock.Peer(), Local: sock.Local(), Listener: "test", Shard: shard}
+	info := &exchange.Conn{Peer: sock.Peer(), Local: sock.Local(), Listener: "test", Shard: shard, Secure: g.setup.secure}
 	session := http1.Open(sock, info, gate{}, &g.setup.http1, handler, nil)
 	for session.Serve() {
 	}

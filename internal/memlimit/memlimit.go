@@ -1,7 +1,9 @@
 // Package memlimit finds out how much memory the process may use: the least of what its control groups allow and what the machine
 // has. The program gives the Go runtime a share of it as its soft limit, so that the collector works harder before the kernel kills.
 //
-// It serves no step of a request. It refuses to set anything, and to guess: without /proc it knows nothing and says so.
+// It also paces the collector (pace.go).
+//
+// It serves no step of a request. It refuses to guess: without /proc it knows nothing and says so.
 package memlimit
 
 import (

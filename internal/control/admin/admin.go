@@ -42,6 +42,7 @@ type Sources struct {
 	Revisions Revisions
 	Listeners func() []listen.Stats
 	Upstreams Upstreams
+	Secure    func() Secure
 	Exchanges func() []metrics.Summary // by route
 	AccessLog func() accesslog.Stats
 
@@ -92,7 +93,7 @@ type Admin struct {
 // New makes the API. Close ends it.
 func New(s Sources) *Admin {
 	switch {
-	case s.Ready == nil, s.Revisions == nil, s.Listeners == nil, s.Upstreams == nil, s.Exchanges == nil, s.AccessLog == nil, s.Log == nil:
+	case s.Ready == nil, s.Revisions == nil, s.Listeners == nil, s.Upstreams == nil, s.Secure == nil, s.Exchanges == nil, s.AccessLog == nil, s.Log == nil:
 		panic("BUG: admin.New: a source is missing")
 	}
 	a := &Admin{sources: s, now: clock.Now, wall: time.Now, process: measure}

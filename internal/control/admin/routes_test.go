@@ -25,7 +25,7 @@ func TestWhatIsRefused(t *testing.T) {
 			t.Errorf("%s %s: %s; want %q in it", method, path, text, detail)
 		}
 	}
-	f("GET", "/", "", 404, "there are /openapi.json, /v1/config, /v1/config.yaml, /v1/reload")
+	f("GET", "/", "", 404, "there are /openapi.json, /v1/certificates, /v1/config, /v1/config.yaml, /v1/reload")
 	f("GET", "/docs", "", 404, "nothing is at this path")
 	f("GET", "/schemas/Status.json", "", 404, "nothing is at this path")
 	f("DELETE", "/v1/status", "", 405, "allowed here: GET")
@@ -59,7 +59,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if got := w.state.InForce.Config.Admin.Token.Reveal(); got != secret {
 		t.Fatalf("the configuration has the token %q", got)
 	}
-	for _, path := range []string{"/v1/config", "/v1/config.yaml", "/v1/status", "/v1/routes", "/v1/upstreams", "/openapi.json"} {
+	for _, path := range []string{"/v1/config", "/v1/config.yaml", "/v1/status", "/v1/routes", "/v1/upstreams", "/v1/certificates", "/openapi.json"} {
 		status, _, text := ask(t, c, "GET", path, "", nil)
 		if status != 200 || strings.Contains(text, secret) {
 			t.Errorf("%s: %d %s", path, status, text)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"straum.dev/straum/internal/control/revision"
+	"straum.dev/straum/internal/edge/listen"
 )
 
 // Status is how the gateway is doing.
@@ -18,8 +19,10 @@ type Status struct {
 	Uptime    float64    `json:"uptime_seconds"`
 	Ready     bool       `json:"ready" doc:"Whether traffic should be sent here."`
 	NotReady  []Reason   `json:"not_ready,omitempty" doc:"What stands in the way."`
+	Attention []Reason   `json:"attention,omitempty" doc:"What works for now and needs somebody all the same: certificates that expire, are refused on disk or cannot be renewed."`
 	Revision  Serving    `json:"revision" doc:"The configuration in force."`
 	Listeners []Listener `json:"listeners" nullable:"false"`
+	TLS       *TLS       `json:"tls,omitempty" doc:"Absent where there is neither TLS nor a certificate."`
 	Requests  Requests   `json:"requests" doc:"Exchanges that are over."`
 	AccessLog AccessLog  `json:"access_log"`
 	Process   Process    `json:"process"`
@@ -52,6 +55,8 @@ type Listener struct {
 	Backlog    int     `json:"backlog" doc:"How many may, a socket; 0 where the system does not tell."`
 	Pauses     Pauses  `json:"pauses" doc:"Times accepting stopped for a while."`
 	FastOpen   string  `json:"fast_open" doc:"How TCP fast open stands: off, on, forbidden or unsupported."`
+
+	Handshakes *Handshakes `json:"handshakes,omitempty" doc:"Of TLS; absent for a listener without it."`
 }
 
 // Refused counts connections by why they were closed.
@@ -73,7 +78,7 @@ type Pauses struct {
 // Requests are the exchanges since the start.
 type Requests struct {
 	Total  uint64          `json:"total"`
-	Faulty uint64          `json:"faulty" doc:"Answered with a 5xx or not at all."`
+	Faulty uint64          `json:"faulty" doc:"Answered with a 5xx, with a status of gRPC that means one, or not at all."`
 	Routes []RouteRequests `json:"routes" nullable:"false" doc:"Those that had any."`
 }
 
@@ -124,12 +129,15 @@ type Process struct {
 }
 
 func (a *Admin) getStatus(context.Context, *struct{}) (*struct{ Body Status }, error) {
+	stats, secure := a.sources.Listeners(), a.sources.Secure()
 	s := Status{
 		Version: a.sources.Version, Commit: a.sources.Commit, Started: a.sources.Started.UTC(),
 		Uptime:    a.wall().Sub(a.sources.Started).Seconds(),
 		NotReady:  a.sources.Ready(),
+		Attention: attention(secure, a.wall()),
 		Revision:  serving(a.sources.Revisions.State()),
-		Listeners: a.listeners(),
+		Listeners: listeners(stats),
+		TLS:       a.secured(stats, secure),
 		Requests:  a.requests(),
 		AccessLog: a.accessLog(),
 		Process:   a.process(),
@@ -163,16 +171,16 @@ func shown(t time.Time) *time.Time {
 	return &t
 }
 
-func (a *Admin) listeners() []Listener {
+func listeners(stats []listen.Stats) []Listener {
 	all := []Listener{}
-	for _, l := range a.sources.Listeners() {
+	for _, l := range stats {
 		all = append(all, Listener{
 			Name: l.Name, Address: l.Address, Draining: l.Draining, Sockets: l.Sockets,
 			Open: l.Open, Parked: l.Parked, Goroutines: l.Goroutines, Accepted: l.Accepted,
 			Refused: Refused{Client: l.RefusedClient, Proxy: l.ProxyErrors, Evicted: l.Evicted, Expired: l.Expired, Unparkable: l.Unparkable},
 			Queued:  l.Queued, Backlog: l.Backlog,
 			Pauses:   Pauses{Limit: l.PausesLimit, Descriptors: l.PausesDescriptors, Other: l.PausesOther},
-			FastOpen: l.FastOpen,
+			FastOpen: l.FastOpen, Handshakes: handshakesOf(l),
 		})
 	}
 	return all

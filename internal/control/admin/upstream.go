@@ -68,6 +68,7 @@ type Endpoint struct {
 type Pool struct {
 	Open       int64    `json:"open" doc:"Connections now."`
 	Idle       int      `json:"idle" doc:"Of them kept for the next exchange."`
+	Streams    int      `json:"streams" doc:"Exchanges under way on connections that carry several (HTTP/2)."`
 	Waiting    int64    `json:"waiting" doc:"Exchanges that wait for one."`
 	Reused     uint64   `json:"reused" doc:"Times a connection was used again."`
 	Opened     uint64   `json:"opened" doc:"Times one had to be opened."`
@@ -169,6 +170,7 @@ func (a *Admin) upstream(s upstream.Stats) Upstream {
 		}
 		u.Pool.Open += shown.Pool.Open
 		u.Pool.Idle += shown.Pool.Idle
+		u.Pool.Streams += shown.Pool.Streams
 		u.Pool.Waiting += shown.Pool.Waiting
 		u.Pool.Reused += shown.Pool.Reused
 		for reason, n := range e.Opened {
@@ -198,7 +200,7 @@ func endpoint(s upstream.EndpointStats) Endpoint {
 	e := Endpoint{
 		Address: s.Address, Usable: s.Usable, Health: s.Health, Detail: s.Detail, Ejected: s.Ejected, Active: s.Active,
 		Latency: s.Latency, Answered: s.Answered, Failed: s.Failed,
-		Pool: Pool{Open: s.Open, Idle: s.Idle, Waiting: s.Waiting, Reused: s.Reused},
+		Pool: Pool{Open: s.Open, Idle: s.Idle, Streams: s.Streams, Waiting: s.Waiting, Reused: s.Reused},
 	}
 	if s.Name != s.Address {
 		e.Name = s.Name
@@ -236,5 +238,6 @@ var meanings = map[string]string{
 	upstream.Early.String():       "the endpoint answered before it had read the request",
 	upstream.NotRead.String():     "an answer was not read to its end, mostly because the client left",
 	upstream.Surplus.String():     "the endpoint sent more than its answer",
+	upstream.Changed.String():     "a reload changed the upstream's tls or protocol",
 	upstream.Tunnelled.String():   "it became a tunnel, such as a WebSocket",
 }

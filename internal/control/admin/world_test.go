@@ -14,6 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"straum.dev/straum/internal/acme"
+	"straum.dev/straum/internal/certificate"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/control/compile"
 	"straum.dev/straum/internal/control/revision"
@@ -24,6 +26,8 @@ import (
 	"straum.dev/straum/internal/edge/upstream"
 	"straum.dev/straum/internal/observe/accesslog"
 	"straum.dev/straum/internal/observe/metrics"
+	"straum.dev/straum/internal/staple"
+	"straum.dev/straum/internal/ticket"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files and the examples in the docs")
@@ -63,6 +67,7 @@ type world struct {
 	reload  []error // what the next calls find
 	stats   []upstream.Stats
 	reasons []Reason
+	secure  Secure
 }
 
 func (w *world) State() revision.State { return w.state }
@@ -123,6 +128,7 @@ func newWorld(t *testing.T) *world {
 			InForce: &revision.Revision{Number: 3, Accepted: start.Add(time.Hour), Config: c, Compiled: compiled},
 			LastTry: start.Add(2 * time.Hour), LastError: problems, Accepted: 3, Refused: 1,
 		},
+		secure: secured(),
 		reload: []error{nil, problems, errors.New("listener public: address already in use")},
 		stats: []upstream.Stats{
 			{Name: "orders", Balance: "least_requests", Budget: 12.5,
@@ -139,6 +145,31 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
+// secured is a certificate from files that were changed for the worse, and two that are asked for.
+func secured() Secure {
+	const noResponder = "the certificate names no responder, so there is nothing to staple"
+	ends := start.Add(29 * 24 * time.Hour)
+	return Secure{
+		Files: []CertificateFile{{
+			Status: certificate.Status{
+				Pair: certificate.Pair{Cert: "/etc/straum/api.crt", Key: "/etc/straum/api.key"}, Names: []string{"api.example.com", "www.example.com"},
+				Issuer: "CN=R11,O=Let's Encrypt,C=US", Serial: "4d2", NotBefore: ends.Add(-90 * 24 * time.Hour), NotAfter: ends, Key: "ECDSA P-256",
+				Loaded: start, Tried: start.Add(time.Hour), Expiring: true, Refusals: 1, Stapling: noResponder,
+				Problem: "key file /etc/straum/api.key: it belongs to another certificate than /etc/straum/api.crt",
+			},
+			Staple: staple.Status{Followed: true, Problem: noResponder},
+		}},
+		Names: []acme.Status{
+			{Name: "shop.example.com", State: acme.Issued, NotBefore: start.Add(-24 * time.Hour), NotAfter: start.Add(89 * 24 * time.Hour), Serial: "7f",
+				Issuer: "CN=E7,O=Let's Encrypt,C=US", Key: "ECDSA", NextTry: start.Add(59 * 24 * time.Hour), Reason: "its renewal window has come",
+				OCSP: "the certificate names no OCSP responder: there is nothing to staple"},
+			{Name: "new.example.com", State: acme.Failed, Failures: 3, FailedAt: start.Add(26 * time.Hour), NextTry: start.Add(27 * time.Hour),
+				Error: "the authority refused: DNS problem: NXDOMAIN looking up A for new.example.com (dns)"},
+		},
+		Tickets: &ticket.Status{Period: 12 * time.Hour, Rotated: start.Add(16 * time.Hour), Next: start.Add(28 * time.Hour), Configs: 1},
+	}
+}
+
 func (w *world) admin() *Admin {
 	a := New(Sources{
 		Version: "1.0.0", Commit: "2f7c1e9", Started: start,
@@ -146,8 +177,11 @@ func (w *world) admin() *Admin {
 		Revisions: w, Upstreams: w,
 		Listeners: func() []listen.Stats {
 			return []listen.Stats{{Name: "public", Address: "[::]:8080", Sockets: 2, Open: 120, Parked: 80, Goroutines: 40, Accepted: 15233,
-				RefusedClient: 3, Evicted: 1, Expired: 9000, PausesLimit: 1, FastOpen: listen.FastOpenOn, Backlog: 4096}}
+				RefusedClient: 3, Evicted: 1, Expired: 9000, PausesLimit: 1, FastOpen: listen.FastOpenOn, Backlog: 4096,
+				Handshakes:         [...]uint64{listen.Full: 1600, listen.Resumed: 13000, listen.Gone: 12, listen.NoTLS: 40, listen.Failed: 0},
+				HandshakesUnderWay: 1, HandshakeCeiling: 1024}}
 		},
+		Secure: func() Secure { return w.secure },
 		Exchanges: func() []metrics.Summary {
 			return []metrics.Summary{{Route: "orders", Count: 12000, Faulty: 12, P50: 2 * time.Millisecond, P95: 8 * time.Millisecond, P99: 32 * time.Millisecond,
 				Own50: 20 * time.Microsecond, Own95: 40 * time.Microsecond, Own99: 160 * time.Microsecond, OwnShare: 0.012}}

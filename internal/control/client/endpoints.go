@@ -9,12 +9,13 @@ import (
 
 // The paths of the API, for Raw.
 const (
-	StatusPath    = "/v1/status"
-	RoutesPath    = "/v1/routes"
-	UpstreamsPath = "/v1/upstreams"
-	ConfigPath    = "/v1/config"
-	YAMLPath      = "/v1/config.yaml"
-	ReloadPath    = "/v1/reload"
+	StatusPath       = "/v1/status"
+	RoutesPath       = "/v1/routes"
+	UpstreamsPath    = "/v1/upstreams"
+	CertificatesPath = "/v1/certificates"
+	ConfigPath       = "/v1/config"
+	YAMLPath         = "/v1/config.yaml"
+	ReloadPath       = "/v1/reload"
 )
 
 // UpstreamPath is the path of one upstream.
@@ -47,6 +48,12 @@ func (c *Client) Upstream(ctx context.Context, name string) (Upstream, error) {
 // SetBreaker holds the breaker of an upstream open or closed, or with auto lets it decide again.
 func (c *Client) SetBreaker(ctx context.Context, name, state string) (Breaker, error) {
 	return call[Breaker](ctx, c, http.MethodPost, BreakerPath(name), map[string]string{"state": state})
+}
+
+// Certificates asks for all certificates.
+func (c *Client) Certificates(ctx context.Context) ([]Certificate, error) {
+	list, err := call[CertificateList](ctx, c, http.MethodGet, CertificatesPath, nil)
+	return list.Certificates, err
 }
 
 // Config asks for the configuration in force, without its secrets.

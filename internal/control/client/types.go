@@ -15,8 +15,10 @@ type Status struct {
 	Uptime    float64    `json:"uptime_seconds"`
 	Ready     bool       `json:"ready"`
 	NotReady  []Reason   `json:"not_ready,omitempty"`
+	Attention []Reason   `json:"attention,omitempty"`
 	Revision  Serving    `json:"revision"`
 	Listeners []Listener `json:"listeners"`
+	TLS       *TLS       `json:"tls,omitempty"`
 	Requests  Requests   `json:"requests"`
 	AccessLog AccessLog  `json:"access_log"`
 	Process   Process    `json:"process"`
@@ -55,6 +57,8 @@ type Listener struct {
 	Backlog    int     `json:"backlog"`
 	Pauses     Pauses  `json:"pauses"`
 	FastOpen   string  `json:"fast_open"`
+
+	Handshakes *Handshakes `json:"handshakes,omitempty"`
 }
 
 // Refused counts connections by why they were closed.
@@ -71,6 +75,38 @@ type Pauses struct {
 	Limit       uint64 `json:"limit"`
 	Descriptors uint64 `json:"descriptors"`
 	Other       uint64 `json:"other"`
+}
+
+// TLS is how the encryption of listeners stands.
+type TLS struct {
+	Handshakes   Handshakes `json:"handshakes"`
+	Certificates int        `json:"certificates"`
+	Ends         *time.Time `json:"first_not_after,omitempty"`
+	Tickets      *Tickets   `json:"tickets,omitempty"`
+}
+
+// Handshakes are the TLS handshakes of clients.
+type Handshakes struct {
+	Full         uint64    `json:"full"`
+	Resumed      uint64    `json:"resumed"`
+	ResumedShare float64   `json:"resumed_share"`
+	UnderWay     int       `json:"under_way"`
+	Ceiling      int       `json:"ceiling"`
+	Failed       []Failure `json:"failed"`
+}
+
+// Failure counts handshakes that did not succeed for one reason.
+type Failure struct {
+	Reason  string `json:"reason"`
+	Count   uint64 `json:"count"`
+	Meaning string `json:"meaning"`
+}
+
+// Tickets are the keys of session tickets.
+type Tickets struct {
+	Rotated *time.Time `json:"rotated,omitempty"`
+	Next    *time.Time `json:"next,omitempty"`
+	Problem string     `json:"problem,omitempty"`
 }
 
 // Requests are the exchanges since the start.
@@ -202,6 +238,7 @@ type Endpoint struct {
 type Pool struct {
 	Open       int64    `json:"open"`
 	Idle       int      `json:"idle"`
+	Streams    int      `json:"streams"`
 	Waiting    int64    `json:"waiting"`
 	Reused     uint64   `json:"reused"`
 	Opened     uint64   `json:"opened"`
@@ -214,6 +251,35 @@ type Opened struct {
 	Reason  string `json:"reason"`
 	Count   uint64 `json:"count"`
 	Meaning string `json:"meaning"`
+}
+
+// CertificateList are all certificates.
+type CertificateList struct {
+	Certificates []Certificate `json:"certificates"`
+}
+
+// Certificate is how one certificate stands.
+type Certificate struct {
+	Names       []string   `json:"names"`
+	Kind        string     `json:"kind,omitempty"`
+	Issuer      string     `json:"issuer,omitempty"`
+	Serial      string     `json:"serial,omitempty"`
+	Begins      *time.Time `json:"not_before,omitempty"`
+	Ends        *time.Time `json:"not_after,omitempty"`
+	Left        float64    `json:"expires_in_seconds,omitempty"`
+	Source      string     `json:"source"`
+	CertFile    string     `json:"cert_file,omitempty"`
+	KeyFile     string     `json:"key_file,omitempty"`
+	ToEndpoints bool       `json:"shown_to_endpoints"`
+	State       string     `json:"state"`
+	Stapling    string     `json:"stapling,omitempty"`
+	Loaded      *time.Time `json:"loaded,omitempty"`
+	Swaps       uint64     `json:"swaps"`
+	Refusals    uint64     `json:"refusals"`
+	NextTry     *time.Time `json:"next_try,omitempty"`
+	Why         string     `json:"why,omitempty"`
+	Failures    int        `json:"failures"`
+	Attention   []string   `json:"attention,omitempty"`
 }
 
 // Configuration is the configuration in force.

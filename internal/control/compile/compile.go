@@ -1,6 +1,9 @@
 package compile
 
 import (
+	"slices"
+
+	"straum.dev/straum/internal/acme"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/edge"
@@ -13,8 +16,15 @@ import (
 // Compiled is a configuration as the data path takes it. It is immutable and may be put in force any number of times.
 type Compiled struct {
 	Listeners []Listener
+	// ACME says for which names certificates are issued; none when it names none.
+	ACME   acme.Settings
+	ACMEAt document.Node // for problems
+	// State is the directory of what outlives a restart.
+	State string
 
-	upstreams []upstream.Settings // without slots
+	upstreams []upstream.Settings // without slots and TLS
+	trusts    []*Trust            // by the index of upstreams; nil for those spoken to in the clear
+	trustsAt  []document.Node     // for problems
 	table     *route.Table
 	routes    []compiledRoute // by the index the table gives
 	otherwise *policy.Chain   // of requests without a route
@@ -34,6 +44,8 @@ func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
 	for i := range c.Upstreams {
 		k.upstream(&c.Upstreams[i])
 	}
+	k.acme()
+	k.out.State = config.Beside(c.Node, c.State)
 	k.everywhere()
 	k.routes()
 	if err := k.problems.Err(); err != nil {
@@ -64,14 +76,31 @@ func (k *compiler) refused(at document.Node, err error) {
 	}
 }
 
-// Upstreams are the settings of all upstreams, in the order of the configuration.
-func (c *Compiled) Upstreams(slot Slot) []upstream.Settings {
+// Secure reads the files of a Trust.
+type Secure func(*Trust) (*upstream.TLS, error)
+
+// Upstreams are the settings of all upstreams, in the order of the configuration. An error is one of secure.
+func (c *Compiled) Upstreams(slot Slot, secure Secure) ([]upstream.Settings, error) {
 	out := make([]upstream.Settings, len(c.upstreams))
 	for i, s := range c.upstreams {
 		s.Slot = slot(s.Name)
+		if t := c.trusts[i]; t != nil {
+			tls, err := secure(t)
+			if err != nil {
+				var all document.Problems
+				all.Add(c.trustsAt[i].Errorf("%s", err))
+				return nil, all.Err()
+			}
+			s.TLS = tls
+		}
 		out[i] = s
 	}
-	return out
+	return out, nil
+}
+
+// Trusts are how upstreams are spoken to by TLS, those that are.
+func (c *Compiled) Trusts() []*Trust {
+	return slices.DeleteFunc(slices.Clone(c.trusts), func(t *Trust) bool { return t == nil })
 }
 
 // Snapshot makes the snapshot of a revision. live holds an upstream for every one of Upstreams, by name.

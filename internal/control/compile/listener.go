@@ -16,6 +16,18 @@ type Listener struct {
 	// Trusted are the addresses whose forwarding fields are believed; nil for none.
 	Trusted *bart.Lite
 	HTTP1   HTTP1
+	HTTP2   HTTP2
+	TLS     *TLS // nil for none
+	// HSTS is the value of that field on every response; empty for none.
+	HSTS string
+	// Redirect is the port of https that every request is sent to; 0 for none.
+	Redirect int
+}
+
+// HTTP2 are the settings of HTTP/2 that HTTP1 does not have.
+type HTTP2 struct {
+	Off     bool
+	Streams int // at a time on a connection
 }
 
 // HTTP1 are the settings of HTTP/1.1 on a listener, in plain values: control takes no part in an exchange and does not know the
@@ -56,6 +68,12 @@ func (k *compiler) listener(l *config.Listener) {
 			MinRate:     int64(l.Timeouts.MinRate),
 			HalfClosed:  l.HalfClosed,
 		},
+		HTTP2:    HTTP2{Off: l.HTTP2.Off, Streams: l.HTTP2.Streams},
+		TLS:      k.tls(l),
+		Redirect: l.HTTPSRedirect,
+	}
+	if l.TLS != nil {
+		out.HSTS = hsts(l.TLS.HSTS)
 	}
 	if l.FastOpen && l.Address.Network() == "tcp" {
 		out.Listen.FastOpen = fastOpenQueue

@@ -124,8 +124,23 @@ func describe(c *Compiled) string {
 		proxy := l.Listen.Proxy
 		l.Listen.Proxy = nil
 		fmt.Fprintf(&b, "  %s\n  proxy headers from %s\n  trusts %s\n  %s\n", plain(l.Listen), networkList(proxy), networkList(l.Trusted), plain(l.HTTP1))
+		fmt.Fprintf(&b, "  http2 %s\n", plain(l.HTTP2))
+		if l.TLS != nil {
+			l.TLS.At = document.Node{}
+			fmt.Fprintf(&b, "  tls %s\n", plain(*l.TLS))
+		}
+		if l.HSTS != "" || l.Redirect != 0 {
+			fmt.Fprintf(&b, "  hsts %q redirect %d\n", l.HSTS, l.Redirect)
+		}
 	}
-	for _, u := range c.Upstreams(func(string) int { return 7 }) {
+	upstreams, err := c.Upstreams(func(string) int { return 7 }, func(t *Trust) (*upstream.TLS, error) {
+		fmt.Fprintf(&b, "trust %s\n", plain(*t))
+		return &upstream.TLS{ServerName: t.ServerName}, nil
+	})
+	if err != nil {
+		return err.Error()
+	}
+	for _, u := range upstreams {
 		fmt.Fprintf(&b, "upstream %s slot %d\n", u.Name, u.Slot)
 		for _, e := range u.Endpoints {
 			fmt.Fprintf(&b, "  endpoint %s weight %d\n", e.Address, e.Weight)
@@ -137,8 +152,22 @@ func describe(c *Compiled) string {
 		if u.Breaker != nil {
 			fmt.Fprintf(&b, "  breaker %s errors %v\n", plain(*u.Breaker), u.BreakerErrors)
 		}
+		if u.TLS != nil || u.Protocol != upstream.HTTP1 {
+			fmt.Fprintf(&b, "  tls %t protocol %d\n", u.TLS != nil, u.Protocol)
+		}
 		fmt.Fprintf(&b, "  pool %s\n  timeouts %s\n  retry %s\n  budget %s\n  host %s\n  resolve every %v at %q\n", plain(u.Pool), plain(u.Timeouts),
 			plain(u.Retry), plain(u.Budget), plain(u.Host), u.ResolveEvery, u.ResolveServer)
+	}
+	if a := c.ACME; len(a.Names) > 0 {
+		update, program := a.DNS.Update, a.DNS.Program
+		a.DNS.Update, a.DNS.Program = nil, nil
+		fmt.Fprintf(&b, "acme names %v challenges %v %s\n", a.Names, a.Challenges, plain(a))
+		if update != nil {
+			fmt.Fprintf(&b, "  update %s\n", plain(*update))
+		}
+		if program != nil {
+			fmt.Fprintf(&b, "  program %v %v %s\n", program.Path, program.Args, program.Timeout)
+		}
 	}
 	live := map[string]*upstream.Upstream{}
 	for _, u := range c.upstreams {

@@ -44,12 +44,13 @@ func (k *compiler) upstream(u *config.Upstream) {
 			Exchange:  u.Timeouts.Exchange.Std(),
 			Try:       u.Timeouts.Try.Std(),
 		},
+		Protocol:      protocols[u.Protocol],
 		Host:          host(u.Host),
 		ResolveEvery:  u.Resolve.Every.Std(),
 		ResolveServer: u.Resolve.Server.String(),
 	}
 	for _, e := range u.Endpoints {
-		s.Endpoints = append(s.Endpoints, upstream.Endpoint{Address: e.Address.String(), Weight: e.Weight})
+		s.Endpoints = append(s.Endpoints, upstream.Endpoint{Address: e.Address.Address.String(), Weight: e.Weight})
 	}
 	k.balance(u, &s)
 	k.health(u, &s)
@@ -58,6 +59,12 @@ func (k *compiler) upstream(u *config.Upstream) {
 	}
 	k.retry(u, &s)
 	k.out.upstreams = append(k.out.upstreams, s)
+	k.out.trusts = append(k.out.trusts, k.trust(u))
+	at := u.Node
+	if u.TLS != nil {
+		at = u.TLS.Node
+	}
+	k.out.trustsAt = append(k.out.trustsAt, at)
 }
 
 func (k *compiler) balance(u *config.Upstream, s *upstream.Settings) {
@@ -101,6 +108,7 @@ func (k *compiler) health(u *config.Upstream, s *upstream.Settings) {
 		for _, r := range h.Status {
 			s.Check.Expect = append(s.Check.Expect, health.Statuses{From: r.From, To: r.To})
 		}
+		grpc(h, s.Check)
 		k.refused(h.Node, s.Check.Valid())
 	}
 	k.refused(u.Ejection.Node, s.Health.Check())

@@ -30,7 +30,7 @@ type Upstreams interface {
 
 // Listeners takes the settings of listeners. After an error everything is as it was.
 type Listeners interface {
-	Apply(all []compile.Listener) error
+	Apply(c *compile.Compiled) error
 }
 
 // Process takes what of a configuration concerns the process and not the data path, such as where the log goes. After an error
@@ -54,7 +54,9 @@ type Options struct {
 	Upstreams Upstreams
 	Listeners Listeners
 	Process   Process
-	Slots     Slots
+	// Secure makes what upstreams need to speak TLS.
+	Secure compile.Secure
+	Slots  Slots
 
 	Log *slog.Logger
 	Now func() time.Time // nil is time.Now
@@ -174,7 +176,10 @@ func Check(source Source, opt config.Options, kinds []policy.Kind) (*config.Conf
 
 // putInForce makes next what the planes run on. After an error before, which is nil at the start, is what they run on.
 func (m *Manager) putInForce(next, before *Revision) error {
-	settings := next.Compiled.Upstreams(m.o.Slots.Upstreams)
+	settings, err := next.Compiled.Upstreams(m.o.Slots.Upstreams, m.o.Secure)
+	if err != nil {
+		return err
+	}
 	if err := m.o.Upstreams.Check(settings); err != nil {
 		return err
 	}
@@ -189,7 +194,7 @@ func (m *Manager) putInForce(next, before *Revision) error {
 	if before == nil {
 		m.o.Edge.Use(snapshot) // nobody is to find a listener open and nothing behind it
 	}
-	if err := m.o.Listeners.Apply(next.Compiled.Listeners); err != nil {
+	if err := m.o.Listeners.Apply(next.Compiled); err != nil {
 		return m.goBack(before, err)
 	}
 	m.o.Edge.Use(snapshot)
@@ -206,9 +211,11 @@ func (m *Manager) goBack(before *Revision, because error) error {
 		return because
 	}
 	var errs []error
-	if _, err := m.o.Upstreams.Prepare(before.Compiled.Upstreams(m.o.Slots.Upstreams)); err != nil {
-		errs = append(errs, err)
+	settings, err := before.Compiled.Upstreams(m.o.Slots.Upstreams, m.o.Secure)
+	if err == nil {
+		_, err = m.o.Upstreams.Prepare(settings)
 	}
+	errs = append(errs, err)
 	m.o.Upstreams.Retire(m.live)
 	if err := m.o.Process.Apply(before.Config); err != nil {
 		errs = append(errs, err)

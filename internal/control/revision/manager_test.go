@@ -93,13 +93,13 @@ func names(all []upstream.Settings) []string {
 
 type fakeListeners struct{ *planes }
 
-func (l fakeListeners) Apply(all []compile.Listener) error {
+func (l fakeListeners) Apply(c *compile.Compiled) error {
 	if !l.busy.CompareAndSwap(false, true) {
 		l.overlaps.Add(1)
 	}
 	defer l.busy.Store(false)
 	var addresses []string
-	for _, one := range all {
+	for _, one := range c.Listeners {
 		addresses = append(addresses, one.Listen.Address)
 	}
 	return l.tell("listen %v", addresses)

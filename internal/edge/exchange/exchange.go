@@ -8,6 +8,7 @@
 package exchange
 
 import (
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"io"
@@ -76,11 +77,25 @@ type Conn struct {
 	Peer     netip.AddrPort // who is connected, or whom a trusted PROXY header named; invalid on a unix socket
 	Local    netip.AddrPort
 	Listener string
-	Secure   bool // TLS
+	// Secure says that the client speaks TLS with us.
+	Secure bool
+	// TLS is what the handshake with us settled, nil when there was none.
+	TLS *TLS
 	// Shard is a small number that connections accepted by the same socket share; counters split by it do not contend.
 	Shard int
 	// Requests counts the exchanges begun on this connection, this one included.
 	Requests int
+}
+
+// TLS is what a handshake settled. It is immutable.
+type TLS struct {
+	Version  uint16 // as in crypto/tls, e.g. tls.VersionTLS13
+	Suite    uint16
+	Resumed  bool
+	Name     string // the host asked for (SNI), in lower case; empty when none was
+	Protocol string // of ALPN; empty when none was agreed on
+	// Client is the client's certificate, which was verified; nil when it showed none.
+	Client *x509.Certificate
 }
 
 // Verdict words a policy leaves for the log, e.g. "limited". Bounded, so that no route can make an exchange grow.

@@ -67,6 +67,7 @@ type Kind struct {
 	Word   string // e.g. "connect_refused"; unique, [a-z_]+
 	Side   Side
 	Status int    // what the client is answered, or 0 when there is nobody or nothing to answer
+	Code   Code   // what a client that speaks gRPC is answered instead
 	Title  string // what the client is told, in a few words
 	Detail string // what the client is told, in a sentence that helps
 	// Close says that the client's connection cannot carry another request.

@@ -29,6 +29,9 @@ func TestKinds(t *testing.T) {
 		if k.Status != 0 && http.StatusText(k.Status) == "" {
 			t.Errorf("%s: there is no status %d", k.Word, k.Status)
 		}
+		if k.Code == OK {
+			t.Errorf("%s: gRPC would take it for a success", k.Word)
+		}
 		switch k.Side {
 		case Client:
 			if k.Status >= 500 && k.Status != 501 && k.Status != 503 && k.Status != 505 {

@@ -3,47 +3,52 @@ package fault
 // The faults of step 2, decode: the client sent what we do not accept. The connection is closed after each, since where the
 // next request would begin is not certain.
 var (
-	Malformed      = &Kind{Word: "malformed", Side: Client, Status: 400, Close: true, Title: "Malformed request", Detail: "The request is not well-formed HTTP."}
-	Framing        = &Kind{Word: "framing", Side: Client, Status: 400, Close: true, Title: "Ambiguous message length", Detail: "The request says in more than one way, or in no valid way, where its body ends."}
-	BadHost        = &Kind{Word: "bad_host", Side: Client, Status: 400, Close: true, Title: "Host missing or invalid", Detail: "A request needs exactly one valid Host, and an absolute target must name the same host."}
-	LineTooLong    = &Kind{Word: "line_too_long", Side: Client, Status: 414, Close: true, Title: "Request line too long", Detail: "The request line is longer than this listener allows."}
-	HeaderTooLarge = &Kind{Word: "header_too_large", Side: Client, Status: 431, Close: true, Title: "Header too large", Detail: "The header has more fields or more bytes than this listener allows."}
-	BodyTooLarge   = &Kind{Word: "body_too_large", Side: Client, Status: 413, Close: true, Title: "Body too large", Detail: "The request body is larger than this listener allows."}
-	UnknownCoding  = &Kind{Word: "unknown_coding", Side: Client, Status: 501, Close: true, Title: "Transfer coding not supported", Detail: "The only transfer coding accepted is chunked."}
-	BadVersion     = &Kind{Word: "bad_version", Side: Client, Status: 505, Close: true, Title: "HTTP version not supported", Detail: "This listener speaks HTTP/1.1 and HTTP/1.0."}
-	BadExpectation = &Kind{Word: "bad_expectation", Side: Client, Status: 417, Close: true, Title: "Expectation not supported", Detail: "The only expectation accepted is 100-continue."}
-	NoTunnel       = &Kind{Word: "no_tunnel", Side: Client, Status: 501, Close: true, Title: "Method not supported", Detail: "CONNECT is for forward proxies; this is a gateway."}
-	BadPath        = &Kind{Word: "bad_path", Side: Client, Status: 400, Close: true, Title: "Path not accepted", Detail: "The path has an escape or a byte that this gateway refuses."}
-	HeaderTimeout  = &Kind{Word: "header_timeout", Side: Client, Status: 408, Close: true, Title: "Request took too long", Detail: "The request head did not arrive within the time this listener allows."}
-	BodyTimeout    = &Kind{Word: "body_timeout", Side: Client, Status: 408, Close: true, Title: "Request body too slow", Detail: "The request body stopped arriving, or arrives below the rate this listener asks for."}
-	ClientGone     = &Kind{Word: "client_gone", Side: Client, Close: true, Title: "Client gone", Detail: "The client closed the connection before the answer was complete."}
-	ClientSlow     = &Kind{Word: "client_slow", Side: Client, Close: true, Title: "Client too slow", Detail: "The client stopped reading the answer."}
+	Malformed      = &Kind{Word: "malformed", Side: Client, Status: 400, Code: InvalidArgument, Close: true, Title: "Malformed request", Detail: "The request is not well-formed HTTP."}
+	Framing        = &Kind{Word: "framing", Side: Client, Status: 400, Code: InvalidArgument, Close: true, Title: "Ambiguous message length", Detail: "The request says in more than one way, or in no valid way, where its body ends."}
+	BadHost        = &Kind{Word: "bad_host", Side: Client, Status: 400, Code: InvalidArgument, Close: true, Title: "Host missing or invalid", Detail: "A request needs exactly one valid Host, and an absolute target must name the same host."}
+	LineTooLong    = &Kind{Word: "line_too_long", Side: Client, Status: 414, Code: ResourceExhausted, Close: true, Title: "Request line too long", Detail: "The request line is longer than this listener allows."}
+	HeaderTooLarge = &Kind{Word: "header_too_large", Side: Client, Status: 431, Code: ResourceExhausted, Close: true, Title: "Header too large", Detail: "The header has more fields or more bytes than this listener allows."}
+	BodyTooLarge   = &Kind{Word: "body_too_large", Side: Client, Status: 413, Code: ResourceExhausted, Close: true, Title: "Body too large", Detail: "The request body is larger than this listener allows."}
+	UnknownCoding  = &Kind{Word: "unknown_coding", Side: Client, Status: 501, Code: Unimplemented, Close: true, Title: "Transfer coding not supported", Detail: "The only transfer coding accepted is chunked."}
+	BadVersion     = &Kind{Word: "bad_version", Side: Client, Status: 505, Code: Unimplemented, Close: true, Title: "HTTP version not supported", Detail: "This listener speaks HTTP/1.1 and HTTP/1.0."}
+	BadExpectation = &Kind{Word: "bad_expectation", Side: Client, Status: 417, Code: Unimplemented, Close: true, Title: "Expectation not supported", Detail: "The only expectation accepted is 100-continue."}
+	NoTunnel       = &Kind{Word: "no_tunnel", Side: Client, Status: 501, Code: Unimplemented, Close: true, Title: "Method not supported", Detail: "CONNECT is for forward proxies; this is a gateway."}
+	BadPath        = &Kind{Word: "bad_path", Side: Client, Status: 400, Code: InvalidArgument, Close: true, Title: "Path not accepted", Detail: "The path has an escape or a byte that this gateway refuses."}
+	HeaderTimeout  = &Kind{Word: "header_timeout", Side: Client, Status: 408, Code: DeadlineExceeded, Close: true, Title: "Request took too long", Detail: "The request head did not arrive within the time this listener allows."}
+	BodyTimeout    = &Kind{Word: "body_timeout", Side: Client, Status: 408, Code: DeadlineExceeded, Close: true, Title: "Request body too slow", Detail: "The request body stopped arriving, or arrives below the rate this listener asks for."}
+	ClientGone     = &Kind{Word: "client_gone", Side: Client, Code: Cancelled, Close: true, Title: "Client gone", Detail: "The client closed the connection before the answer was complete."}
+	ClientSlow     = &Kind{Word: "client_slow", Side: Client, Code: Cancelled, Close: true, Title: "Client too slow", Detail: "The client stopped reading the answer."}
 )
 
 // The faults of step 3, route.
 var (
-	NoRoute          = &Kind{Word: "no_route", Side: Client, Status: 404, Title: "No such route", Detail: "Nothing is published at this host and path."}
-	MethodNotAllowed = &Kind{Word: "method_not_allowed", Side: Client, Status: 405, Title: "Method not allowed", Detail: "The path is published, but not for this method; the Allow field lists those it has."}
+	NoRoute          = &Kind{Word: "no_route", Side: Client, Status: 404, Code: Unimplemented, Title: "No such route", Detail: "Nothing is published at this host and path."}
+	MethodNotAllowed = &Kind{Word: "method_not_allowed", Side: Client, Status: 405, Code: Unimplemented, Title: "Method not allowed", Detail: "The path is published, but not for this method; the Allow field lists those it has."}
 )
 
 // The faults of steps 6 and 7, balance and upstream.
 var (
-	NoEndpoint      = &Kind{Word: "no_endpoint", Side: Gateway, Status: 503, Title: "No endpoint available", Detail: "The API behind this route has no address to send the request to. Try again shortly."}
-	BreakerOpen     = &Kind{Word: "breaker_open", Side: Upstream, Status: 503, Title: "API temporarily unavailable", Detail: "The API behind this route has been failing and is given a rest. Try again after the time in Retry-After."}
-	Saturated       = &Kind{Word: "saturated", Side: Gateway, Status: 503, Title: "API at its limit", Detail: "As many requests as allowed are already under way or waiting for the API behind this route."}
-	QueueTimeout    = &Kind{Word: "queue_timeout", Side: Gateway, Status: 503, Title: "API at its limit", Detail: "The request waited for a free connection to the API behind this route, and none came free in time."}
-	ConnectFailed   = &Kind{Word: "connect_failed", Side: Upstream, Status: 502, Title: "API not reachable", Detail: "The API behind this route refused the connection or could not be reached."}
-	ConnectTimeout  = &Kind{Word: "connect_timeout", Side: Upstream, Status: 504, Title: "API not reachable in time", Detail: "No connection to the API behind this route came about in time."}
-	UpstreamReset   = &Kind{Word: "upstream_reset", Side: Upstream, Status: 502, Title: "API broke the connection", Detail: "The API behind this route closed the connection before its answer was complete."}
-	UpstreamInvalid = &Kind{Word: "upstream_invalid", Side: Upstream, Status: 502, Title: "API answered with invalid HTTP", Detail: "The API behind this route sent an answer that is not well-formed HTTP."}
-	UpstreamTimeout = &Kind{Word: "upstream_timeout", Side: Upstream, Status: 504, Title: "API too slow", Detail: "The API behind this route did not answer in time."}
-	ExchangeTimeout = &Kind{Word: "exchange_timeout", Side: Upstream, Status: 504, Title: "Request took too long", Detail: "The whole exchange took longer than this route allows."}
-	NoDescriptors   = &Kind{Word: "no_descriptors", Side: Gateway, Status: 503, Title: "Gateway at its limit", Detail: "The gateway cannot open another connection at the moment. Try again shortly."}
+	NoEndpoint      = &Kind{Word: "no_endpoint", Side: Gateway, Status: 503, Code: Unavailable, Title: "No endpoint available", Detail: "The API behind this route has no address to send the request to. Try again shortly."}
+	BreakerOpen     = &Kind{Word: "breaker_open", Side: Upstream, Status: 503, Code: Unavailable, Title: "API temporarily unavailable", Detail: "The API behind this route has been failing and is given a rest. Try again after the time in Retry-After."}
+	Saturated       = &Kind{Word: "saturated", Side: Gateway, Status: 503, Code: Unavailable, Title: "API at its limit", Detail: "As many requests as allowed are already under way or waiting for the API behind this route."}
+	QueueTimeout    = &Kind{Word: "queue_timeout", Side: Gateway, Status: 503, Code: Unavailable, Title: "API at its limit", Detail: "The request waited for a free connection to the API behind this route, and none came free in time."}
+	ConnectFailed   = &Kind{Word: "connect_failed", Side: Upstream, Status: 502, Code: Unavailable, Title: "API not reachable", Detail: "The API behind this route refused the connection or could not be reached."}
+	ConnectTimeout  = &Kind{Word: "connect_timeout", Side: Upstream, Status: 504, Code: Unavailable, Title: "API not reachable in time", Detail: "No connection to the API behind this route came about in time."}
+	UpstreamTLS     = &Kind{Word: "upstream_tls", Side: Upstream, Status: 502, Code: Unavailable, Title: "API not reachable", Detail: "No secure connection to the API behind this route came about."}
+	UpstreamReset   = &Kind{Word: "upstream_reset", Side: Upstream, Status: 502, Code: Unavailable, Title: "API broke the connection", Detail: "The API behind this route closed the connection before its answer was complete."}
+	UpstreamInvalid = &Kind{Word: "upstream_invalid", Side: Upstream, Status: 502, Code: InternalError, Title: "API answered with invalid HTTP", Detail: "The API behind this route sent an answer that is not well-formed HTTP."}
+	UpstreamRefused = &Kind{Word: "upstream_refused", Side: Upstream, Status: 503, Code: Unavailable, Title: "API at its limit", Detail: "The API behind this route refused to take the request up. Try again shortly."}
+	UpstreamTimeout = &Kind{Word: "upstream_timeout", Side: Upstream, Status: 504, Code: DeadlineExceeded, Title: "API too slow", Detail: "The API behind this route did not answer in time."}
+	ExchangeTimeout = &Kind{Word: "exchange_timeout", Side: Upstream, Status: 504, Code: DeadlineExceeded, Title: "Request took too long", Detail: "The whole exchange took longer than this route allows."}
+	NoUpgrade       = &Kind{Word: "no_upgrade", Side: Gateway, Status: 502, Code: Unimplemented, Title: "Protocol not available", Detail: "The API behind this route is reached by HTTP/2 alone, which cannot carry the protocol that was asked for."}
+	BadDeadline     = &Kind{Word: "bad_deadline", Side: Client, Status: 400, Code: InvalidArgument, Title: "Deadline not understood", Detail: "grpc-timeout must be one to eight digits and one of the units H, M, S, m, u and n."}
+	ClientDeadline  = &Kind{Word: "client_deadline", Side: Client, Status: 408, Code: DeadlineExceeded, Title: "Deadline exceeded", Detail: "The time that the request itself set for its answer is over."}
+	NoDescriptors   = &Kind{Word: "no_descriptors", Side: Gateway, Status: 503, Code: Unavailable, Title: "Gateway at its limit", Detail: "The gateway cannot open another connection at the moment. Try again shortly."}
 )
 
 // The faults of our own making.
 var (
-	Internal = &Kind{Word: "internal", Side: Gateway, Status: 500, Close: true, Title: "Gateway error", Detail: "The gateway met a mistake of its own; the request id helps its operator to find it."}
+	Internal = &Kind{Word: "internal", Side: Gateway, Status: 500, Code: InternalError, Close: true, Title: "Gateway error", Detail: "The gateway met a mistake of its own; the request id helps its operator to find it."}
 )
 
 // Kinds lists every kind, for metrics and documentation.
@@ -52,8 +57,8 @@ func Kinds() []*Kind {
 		Malformed, Framing, BadHost, LineTooLong, HeaderTooLarge, BodyTooLarge, UnknownCoding, BadVersion, BadExpectation,
 		NoTunnel, BadPath, HeaderTimeout, BodyTimeout, ClientGone, ClientSlow,
 		NoRoute, MethodNotAllowed,
-		NoEndpoint, BreakerOpen, Saturated, QueueTimeout, ConnectFailed, ConnectTimeout, UpstreamReset, UpstreamInvalid,
-		UpstreamTimeout, ExchangeTimeout, NoDescriptors,
+		NoEndpoint, BreakerOpen, Saturated, QueueTimeout, ConnectFailed, ConnectTimeout, UpstreamTLS, UpstreamReset, UpstreamInvalid,
+		UpstreamRefused, UpstreamTimeout, ExchangeTimeout, NoUpgrade, BadDeadline, ClientDeadline, NoDescriptors,
 		Internal,
 	}
 }

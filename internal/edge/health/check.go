@@ -21,12 +21,16 @@ const (
 // Statuses is a range of status codes, both ends included.
 type Statuses struct{ From, To int }
 
-// Check says how to probe: a TCP connection, or GET over HTTP/1.1. Redirects are not followed; a 3xx is what it is.
+// Check says how to probe: a TCP connection, GET over HTTP/1.1 or HTTP/2, or a call of gRPC's health service. Redirects are not followed; a 3xx is what it is.
 type Check struct {
 	Every     time.Duration // from one probe's end to the next one's start
 	IdleEvery time.Duration // the same for targets without traffic; not used unless longer than Every
 	Timeout   time.Duration // of the whole probe
 	TCP       bool          // that a connection comes about is all that is asked
+	HTTP2     bool          // ask over HTTP/2: agreed on by ALPN where there is TLS, else by prior knowledge
+	// GRPC asks grpc.health.v1.Health/Check over HTTP/2, about Service; "" stands for the endpoint as a whole.
+	GRPC    bool
+	Service string
 
 	Path     string     // with the query, if any
 	Host     string     // "" = the target's address; "localhost" for unix sockets
@@ -41,8 +45,10 @@ func (c Check) Valid() error {
 		return fmt.Errorf("health: probe every %v, want 10ms or more", c.Every)
 	case c.Timeout <= 0:
 		return fmt.Errorf("health: probe timeout is %v, want more than 0", c.Timeout)
-	case c.TCP:
+	case c.TCP, c.GRPC && len(c.Service) <= maxService:
 		return nil
+	case c.GRPC:
+		return fmt.Errorf("health: the name of the gRPC service has %d bytes, want at most %d", len(c.Service), maxService)
 	case !strings.HasPrefix(c.Path, "/"):
 		return fmt.Errorf("health: probe path is %q, want one that begins with /", c.Path)
 	case !plain(c.Path) || !plain(c.Host):
@@ -68,13 +74,7 @@ func plain(s string) bool {
 
 // ask sends the request and judges the response. explain puts an error into words.
 func (c *Check) ask(conn net.Conn, address string, explain func(error) string) (Outcome, string) {
-	host := c.Host
-	if host == "" {
-		host = address
-		if strings.HasPrefix(address, "unix:") {
-			host = "localhost"
-		}
-	}
+	host := c.host(address)
 	request := "GET " + c.Path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: straum-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
 	if _, err := io.WriteString(conn, request); err != nil {
 		return Classify(err), "send: " + explain(err)
@@ -97,6 +97,11 @@ func (c *Check) ask(conn net.Conn, address string, explain func(error) string) (
 	}
 	head.N = 4 * MaxProbeBody // room for a chunked body with small chunks
 	body, err := readBody(r, fields)
+	return c.search(status, body, err, explain)
+}
+
+// search looks for the text that the body must contain. err says why there may be more of it.
+func (c *Check) search(status int, body []byte, err error, explain func(error) string) (Outcome, string) {
 	switch {
 	case bytes.Contains(body, []byte(c.Contains)):
 		return Success, fmt.Sprintf("status %d, body contains %q", status, c.Contains)
@@ -106,6 +111,17 @@ func (c *Check) ask(conn net.Conn, address string, explain func(error) string) (
 		return Failure, fmt.Sprintf("status %d, but %q is not in the first %d bytes of the body", status, c.Contains, MaxProbeBody)
 	}
 	return Failure, fmt.Sprintf("status %d, but %q is not in the body of %d bytes", status, c.Contains, len(body))
+}
+
+// host is what the endpoint is told that it is called.
+func (c *Check) host(address string) string {
+	switch {
+	case c.Host != "":
+		return c.Host
+	case strings.HasPrefix(address, "unix:"):
+		return "localhost"
+	}
+	return address
 }
 
 func (c *Check) expects(status int) bool {

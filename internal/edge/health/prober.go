@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
@@ -16,6 +17,9 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 type Target struct {
 	ID      string
 	Address string // host:port, or unix:/path
+	// TLS, if not nil, is what the endpoint is spoken to with; a new one has the target probed anew. It names the endpoint, and the
+	// protocol that the check needs.
+	TLS *tls.Config
 	// Idle, if not nil, tells whether the endpoint had no traffic lately, so that Check.IdleEvery will do.
 	Idle func() bool
 }
@@ -55,7 +59,7 @@ func NewProber(c Check, dial Dial, random func() uint64, report Report) (*Prober
 	return &Prober{check: c, dial: dial, random: random, report: report, running: map[string]running{}}, nil
 }
 
-// Set makes these the targets. Those that were targets before, under the same ID and address, go on undisturbed; new ones
+// Set makes these the targets. Those that were targets before, under the same ID, address and TLS, go on undisturbed; new ones
 // are probed at once; the others stop.
 func (p *Prober) Set(targets []Target) {
 	p.mu.Lock()
@@ -68,7 +72,7 @@ func (p *Prober) Set(targets []Target) {
 		wanted[t.ID] = t
 	}
 	for id, r := range p.running {
-		if t, ok := wanted[id]; !ok || t.Address != r.target.Address {
+		if t, ok := wanted[id]; !ok || t.Address != r.target.Address || t.TLS != r.target.TLS {
 			r.stop()
 			delete(p.running, id)
 		}
@@ -139,10 +143,20 @@ func (p *Prober) probe(ctx context.Context, t Target) (Outcome, string) {
 	if p.check.TCP {
 		return Success, "connected"
 	}
+	if p.check.HTTP2 || p.check.GRPC {
+		return p.check.ask2(ctx, conn, t, p.explain)
+	}
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
 	unhook := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer unhook()
+	if t.TLS != nil {
+		secure := tls.Client(conn, t.TLS)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return Classify(err), "TLS handshake: " + p.explain(err)
+		}
+		conn = secure
+	}
 	return p.check.ask(conn, t.Address, p.explain)
 }
 

@@ -95,6 +95,9 @@ func (c *conn) refuse() {
 		c.l.log(slog.LevelWarn, "a client holds as many connections as one client may; further ones are refused with 503",
 			slog.String("network", network(c.info.Peer.Addr())), slog.Int("limit", c.l.settings.Load().MaxPerClient))
 	}
+	if c.l.settings.Load().TLS != nil {
+		return // an answer would cost the handshake that is refused
+	}
 	c.sock.Write(refusal, nil, 0)
 	// A request left unread would make the kernel send a reset, which may overtake the answer.
 	if c.sock.State() == socket.PeerTalks {
@@ -119,22 +122,33 @@ func network(a netip.Addr) string {
 
 // begin is the first goroutine of a connection.
 func (c *conn) begin(settings *Settings, proxied bool) {
-	var buf, initial []byte
-	if proxied {
-		var ok bool
-		buf = bufpool.Get(maxProxyHeader)
-		if initial, ok = c.readProxy(buf, settings); !ok {
-			bufpool.Put(buf)
-			c.end()
-			c.l.running.Add(-1)
-			return
-		}
-	}
-	c.session = (*c.l.handler.Load()).Open(c.sock, &c.info, &c.l.Gate, initial)
-	if buf != nil {
-		bufpool.Put(buf)
+	if !c.open(settings, proxied) {
+		c.end()
+		c.l.running.Add(-1)
+		return
 	}
 	c.serve()
+}
+
+// open reads what comes before the first request and opens the session. It returns false when the connection is good for nothing.
+func (c *conn) open(settings *Settings, proxied bool) bool {
+	var initial []byte
+	if proxied {
+		buf := bufpool.Get(maxProxyHeader)
+		defer bufpool.Put(buf)
+		var ok bool
+		if initial, ok = c.readProxy(buf, settings); !ok {
+			return false
+		}
+	}
+	if settings.TLS != nil {
+		if !c.secure(settings.TLS, initial) {
+			return false
+		}
+		initial = nil
+	}
+	c.session = (*c.l.handler.Load()).Open(c.sock, &c.info, &c.l.Gate, initial)
+	return true
 }
 
 // readProxy reads the PROXY header into buf and adopts the addresses it tells. It returns what follows the header.

@@ -14,7 +14,9 @@ type listener struct {
 	handler  atomic.Pointer[Handler]
 	row      row // the lot's
 	clients  clients
-	open     atomic.Int64 // connections, from their place until they are closed
+	// handshakes of TLS under way.
+	handshakes handshakes
+	open       atomic.Int64 // connections, from their place until they are closed
 
 	// Guarded by Set.mu.
 	acceptors []*acceptor

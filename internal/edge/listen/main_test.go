@@ -106,15 +106,13 @@ func (e *echo) Serve() bool {
 	var buf [256]byte
 	wait := false
 	for {
-		switch e.c.State() {
-		case socket.PeerGone:
-			return false
-		case socket.PeerSilent:
-			if !wait {
-				return true
-			}
+		n, err := e.c.TryRead(buf[:])
+		if err == socket.ErrTimeout && !wait {
+			return true
 		}
-		n, err := e.c.Read(buf[:], 0)
+		if err == socket.ErrTimeout {
+			n, err = e.c.Read(buf[:], 0)
+		}
 		if err != nil {
 			return false
 		}

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"straum.dev/straum/internal/edge/socket"
 )
 
 // Set is all listeners of the gateway.
@@ -20,7 +23,8 @@ type Set struct {
 	ids  atomic.Uint64 // the last connection's
 	cut  chan struct{} // closed when the time to drain is over
 
-	relieve func() // may be nil
+	relieve func()       // may be nil
+	turns   socket.Turns // of handshakes that compute: one for each processor, so that a flood of them delays others by one at most
 
 	// handshake is how long handshakes under way may take when a listener goes away: a round trip of a distant client.
 	handshake time.Duration
@@ -37,7 +41,8 @@ func New(log *slog.Logger) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: cannot set up the parking of idle connections: %w", err)
 	}
-	return &Set{log: log, lot: lot, cut: make(chan struct{}), handshake: 300 * time.Millisecond}, nil
+	return &Set{log: log, lot: lot, cut: make(chan struct{}), turns: make(socket.Turns, runtime.GOMAXPROCS(0)),
+		handshake: 300 * time.Millisecond}, nil
 }
 
 // Relieve sets what is called when descriptors run out, so that others who hold some they can do without give them up. It is to be set

@@ -39,6 +39,8 @@ type Settings struct {
 	Proxy *bart.Lite
 	// ProxyTimeout is how long a PROXY header may take; 0 means 5 s.
 	ProxyTimeout time.Duration
+	// TLS is spoken with every client; nil is with none.
+	TLS *TLS
 	// IdleTimeout is how long a parked connection may stay; 0 means 75 s. The wait of the session before it parks comes on top.
 	IdleTimeout time.Duration
 }

@@ -28,6 +28,11 @@ type Stats struct {
 	// Times accepting paused: because limits.connections was reached, because descriptors or kernel memory ran out, or otherwise.
 	PausesLimit, PausesDescriptors, PausesOther uint64
 
+	// Handshakes of TLS by how they ended, those under way, and how many more than that there may not be; 0 without TLS.
+	Handshakes         [outcomes]uint64
+	HandshakesUnderWay int
+	HandshakeCeiling   int
+
 	FastOpen string // one of the FastOpen constants
 	Queued   int    // connections that wait in the kernel, over all sockets
 	Backlog  int    // how many may, for each socket; 0 where the system does not tell
@@ -66,6 +71,12 @@ func (l *listener) stats() Stats {
 		PausesDescriptors: l.pauses[pauseDescriptors].Load(),
 		PausesOther:       l.pauses[pauseOther].Load(),
 		FastOpen:          l.fastOpen,
+	}
+	if t := l.settings.Load().TLS; t != nil {
+		s.HandshakesUnderWay, s.HandshakeCeiling = l.handshakes.underWay(), t.ceiling()
+	}
+	for o := range s.Handshakes {
+		s.Handshakes[o] = l.handshakes.counts[o].Load()
 	}
 	if addr := l.addr(); addr != nil {
 		s.Address = addr.String()

@@ -188,7 +188,7 @@ func TestSendReceiveOfTooMuch(t *testing.T) {
 		if got := <-done; got != int64(len(large)) || conn.Out() != got {
 			t.Errorf("%d bytes arrived, %d out", got, conn.Out())
 		}
-		if conn.WriteWaited() == 0 {
+		if _, secure := far.(secured); conn.WriteWaited() == 0 && !secure { // decrypting may be faster than encrypting
 			t.Error("the wait was not counted")
 		}
 	})

@@ -24,25 +24,31 @@ type layer struct {
 	bid  bool  // the end of TLS was sent
 }
 
+// Turns are what handshakes need to compute: as many as it has places may do so at once. A turn is given back while its holder waits
+// for the peer, so none can be held by a peer that does nothing.
+type Turns chan struct{}
+
 // ServeTLS puts TLS on the connection and carries out the handshake in the accepting role until the time by. early is what was read
-// from the connection already; it is used during the call only. After an error the connection is good for Close only.
-func (c *Conn) ServeTLS(config *tls.Config, early []byte, by int64) error {
-	return c.secure(tls.Server, config, early, by)
+// from the connection already; it is used during the call only. turns may be nil. After an error the connection is good for Close
+// only.
+func (c *Conn) ServeTLS(config *tls.Config, early []byte, by int64, turns Turns) error {
+	return c.secure(tls.Server, config, early, by, turns)
 }
 
 // DialTLS is ServeTLS in the role that asks. config names the peer, or leaves verification to its own callback.
 func (c *Conn) DialTLS(config *tls.Config, by int64) error {
-	return c.secure(tls.Client, config, nil, by)
+	return c.secure(tls.Client, config, nil, by, nil)
 }
 
-func (c *Conn) secure(role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config, early []byte, by int64) error {
+func (c *Conn) secure(role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config, early []byte, by int64, turns Turns) error {
 	c.Wake()
-	l := &layer{wire: wire{conn: c, early: early, by: by}}
+	l := &layer{wire: wire{conn: c, early: early, by: by, turns: turns}}
 	l.wire.patience.Store(max(by-clock.Now(), 1))
 	l.tls = role(&l.wire, config)
 	c.layer = l
 	err := bare(l.tls.HandshakeContext(context.Background()))
-	l.wire.early = nil
+	l.wire.giveTurn()
+	l.wire.early, l.wire.turns = nil, nil
 	return err
 }
 
@@ -53,6 +59,11 @@ func (c *Conn) TLS() *tls.ConnectionState {
 	}
 	state := c.layer.tls.ConnectionState()
 	return &state
+}
+
+// WritePlain writes p past TLS, as far as that needs no waiting: to a peer whose handshake failed because it does not speak TLS.
+func (c *Conn) WritePlain(p []byte) {
+	sysWrite(c.fd, p) // best effort
 }
 
 // Truncated says that the peer's end of the stream came without the end of TLS: somebody on the way may have cut it (RFC 8446 §6.1).
@@ -178,6 +189,8 @@ type wire struct {
 	try     bool   // reads do not wait
 	drained bool   // the socket had nothing more to read; the poller tells when that changes
 	ended   bool   // the peer's end of the stream was read
+	turns   Turns  // nil after the handshake
+	turn    bool   // a turn is held
 	// Also used by a reader, since TLS may have to answer what it reads.
 	patience atomic.Int64 // of a write
 	closing  atomic.Bool  // writes do not wait
@@ -212,6 +225,20 @@ func bare(err error) error {
 	return err
 }
 
+func (w *wire) takeTurn() {
+	if w.turns != nil {
+		w.turns <- struct{}{}
+		w.turn = true
+	}
+}
+
+func (w *wire) giveTurn() {
+	if w.turn {
+		w.turn = false
+		<-w.turns
+	}
+}
+
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
 	if len(w.early) > 0 {
@@ -220,7 +247,9 @@ func (w *wire) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if !w.try {
+		w.giveTurn()
 		n, err := w.conn.readWire(p, w.by)
+		w.takeTurn()
 		switch err {
 		case ErrTimeout:
 			err = passingTimeout
@@ -254,14 +283,29 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.closing.Load() {
 		n, errno := sysWrite(w.conn.fd, p)
 		w.conn.out += int64(n)
-		if errno != 0 {
-			return n, errno
-		}
-		return n, nil
+		return n, asError(errno)
 	}
 	before := w.conn.out
+	if w.turn {
+		// A first record that does not fit is a peer's doing, who must not keep others from their turns.
+		n, errno := sysWrite(w.conn.fd, p)
+		w.conn.out += int64(n)
+		if n == len(p) || errno != 0 && errno != syscall.EAGAIN {
+			return n, asError(errno)
+		}
+		p = p[n:]
+		w.giveTurn()
+		defer w.takeTurn()
+	}
 	err := w.conn.writeWire(p, nil, w.patience.Load())
 	return int(w.conn.out - before), err
+}
+
+func asError(errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
 }
 
 // The rest of net.Conn. The connection's owner closes it and sets its deadlines; TLS has no say in that.

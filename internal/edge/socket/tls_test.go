@@ -70,7 +70,7 @@ func securePair(t testing.TB, change func(ours, theirs *tls.Config)) (*Conn, net
 	t.Cleanup(func() { far.Close() })
 	shaken := make(chan error, 1)
 	go func() { shaken <- far.Handshake() }()
-	if err := conn.ServeTLS(ours, nil, soon()); err != nil {
+	if err := conn.ServeTLS(ours, nil, soon(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-shaken; err != nil {
@@ -88,7 +88,7 @@ func TestHandshakeWithEarlyBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.ServeTLS(serverConfig(), early[:n], soon()); err != nil {
+	if err := conn.ServeTLS(serverConfig(), early[:n], soon(), nil); err != nil {
 		t.Fatal(err)
 	}
 	clear(early)
@@ -107,7 +107,7 @@ func TestHandshakeFails(t *testing.T) {
 		t.Helper()
 		conn, far := pair(t, "tcp")
 		go peer(far)
-		err := conn.ServeTLS(serverConfig(), nil, by)
+		err := conn.ServeTLS(serverConfig(), nil, by, nil)
 		if err == nil || want != nil && err != want {
 			t.Errorf("%s: got %v, want %v", name, err, want)
 		}
@@ -175,7 +175,7 @@ func TestRecordsInPieces(t *testing.T) {
 	dripping := &drip{Conn: plain}
 	far := tls.Client(dripping, clientConfig())
 	go far.Handshake()
-	if err := conn.ServeTLS(serverConfig(), nil, soon()); err != nil {
+	if err := conn.ServeTLS(serverConfig(), nil, soon(), nil); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.Repeat("0123456789", 50)
@@ -276,7 +276,7 @@ func TestHeadAndBodyAreOneRecord(t *testing.T) {
 	conn, plain := pair(t, "tcp")
 	far := tls.Client(plain, clientConfig())
 	go far.Handshake()
-	if err := conn.ServeTLS(serverConfig(), nil, soon()); err != nil {
+	if err := conn.ServeTLS(serverConfig(), nil, soon(), nil); err != nil {
 		t.Fatal(err)
 	}
 	f := func(first, second, want int) {
@@ -332,7 +332,7 @@ func TestPeerRenewsKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.ServeTLS(serverConfig(), nil, soon()); err != nil {
+	if err := conn.ServeTLS(serverConfig(), nil, soon(), nil); err != nil {
 		t.Fatal(err)
 	}
 	var got []byte
@@ -356,5 +356,47 @@ func TestPeerRenewsKeys(t *testing.T) {
 	expect("after\n")
 	if err := conn.Write([]byte("answer"), nil, patience); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTurns holds up handshakes in every way a peer can, with a single turn for all.
+func TestTurns(t *testing.T) {
+	turns := make(Turns, 1)
+	silent, _ := pair(t, "tcp")
+	go silent.ServeTLS(serverConfig(), nil, soon(), turns)
+	torn, far := pair(t, "tcp")
+	send(t, far, "\x16\x03\x01\x02")
+	go torn.ServeTLS(serverConfig(), nil, soon(), turns)
+	deaf, far := pair(t, "tcp")
+	hello := make(chan []byte, 1) // has room for one
+	go tls.Client(&tap{Conn: far, first: hello}, clientConfig()).Handshake()
+	send(t, far, string(<-hello)) // and then nothing: our flight is not answered
+	go deaf.ServeTLS(serverConfig(), nil, soon(), turns)
+
+	for range 3 {
+		conn, plain := pair(t, "tcp")
+		go tls.Client(plain, clientConfig()).Handshake()
+		if err := conn.ServeTLS(serverConfig(), nil, soon(), turns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, conn := range []*Conn{silent, torn, deaf} {
+		conn.Kill()
+	}
+	turns <- struct{}{} // all were given back
+}
+
+// tap keeps the first that is written to it, and lets nothing through.
+type tap struct {
+	net.Conn
+	first chan []byte
+}
+
+func (t *tap) Write(p []byte) (int, error) {
+	select {
+	case t.first <- bytes.Clone(p):
+		return len(p), nil
+	default:
+		return 0, io.ErrClosedPipe
 	}
 }

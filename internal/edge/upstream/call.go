@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"straum.dev/straum/internal/edge/retry"
 	"straum.dev/straum/internal/edge/socket"
 	"straum.dev/straum/internal/edge/wire/http1"
+	"straum.dev/straum/internal/edge/wire/roundtrip"
 )
 
 // Forward is what a route adds to an upstream's settings, and what was made of the request for it.
@@ -32,10 +34,17 @@ const attemptField = "X-Straum-Attempt"
 // Call takes one exchange through steps 6 and 7: Balance, Send, and again if Again says so; then Finish, once the response has been
 // written. A Call is used again for the next exchange; the zero value is ready.
 type Call struct {
-	try      http1.Try
-	outgoing http1.Outgoing
-	lines    []byte // scratch for Forwarded with the attempt field
+	http1 http1.Try // used again and again; a try over HTTP/2 is made when there is one
+	lines []byte    // scratch for Forwarded with the attempt field
 	callState
+}
+
+// try is one request over one connection, once it was sent, in whichever protocol.
+type try interface {
+	// Account adds the bytes moved since the last Account to the exchange.
+	Account()
+	// Finish ends the try and says whether its connection can be used again, and if not, why.
+	Finish() (keep bool, why string)
 }
 
 // callState is what of a Call belongs to one exchange.
@@ -46,8 +55,9 @@ type callState struct {
 	up      *Upstream
 	view    *view
 
-	conn     *socket.Conn
+	conn     connection
 	endpoint *endpoint
+	line     *line // to the endpoint
 	index    int
 	tried    balance.Tried
 	permit   breaker.Permit
@@ -57,7 +67,7 @@ type callState struct {
 	began    int64 // when the try began
 	deadline int64 // of the whole exchange, 0 for none
 	tryBy    int64 // of the head of this try's answer, 0 for none
-	trying   bool  // try.Do was called and try.Finish was not
+	try      try   // the one under way, from before it sends to its Finish
 	loaded   bool  // the endpoint's load counts this try
 	queued   bool  // the try had to wait for its connection
 	fresh    bool  // the next try must not use a pooled connection
@@ -66,6 +76,8 @@ type callState struct {
 	answered bool  // the head of an answer came and was learnt from
 	nested   bool
 	gone     bool // the client
+	grpc     grpcCall
+	out      outgoing
 }
 
 // Begin starts a call to u. Finish ends it.
@@ -77,6 +89,7 @@ func (c *Call) Begin(u *Upstream, x *exchange.Exchange, codec exchange.Codec, f 
 	if c.timeouts.Exchange > 0 {
 		c.deadline = x.Times.Start + int64(c.timeouts.Exchange)
 	}
+	c.beginGRPC()
 	x.Upstream.Name, x.Upstream.Slot = u.name, v.settings.Slot
 	c.key = c.balanceKey()
 	_, c.nested = x.Request.Header.Header(attemptField)
@@ -148,6 +161,9 @@ func (c *Call) Balance() *fault.Fault {
 		now = clock.Now()
 	}
 	c.began = now
+	if c.grpc.invalid {
+		return fault.New(fault.BadDeadline, nil)
+	}
 	permit, verdict := c.up.breaker.Load().Allow(now, idempotent(c.x.Request.Method))
 	if !verdict.Allowed() {
 		kind := fault.BreakerOpen
@@ -162,7 +178,7 @@ func (c *Call) Balance() *fault.Fault {
 			permit.Done(now, breaker.Excluded, 0)
 			return &fault.Fault{Kind: fault.NoEndpoint, RetryAfter: 1}
 		}
-		c.index, c.endpoint = index, c.view.endpoints[index]
+		c.index, c.endpoint, c.line = index, c.view.endpoints[index], c.view.lines[index]
 	}
 	c.permit = permit
 	c.tried.Add(c.index)
@@ -187,21 +203,43 @@ func (c *Call) Send() *fault.Fault {
 		return c.overdue(f)
 	}
 	c.conn = conn
-	c.outgoing.Path = c.forward.Path
-	c.outgoing.Host = c.host()
-	c.outgoing.Forwarded = c.forward.Forwarded
-	if n := c.attempts(); n > 1 {
-		c.lines = append(append(c.lines[:0], c.forward.Forwarded...), attemptField+": "...)
-		c.lines = append(strconv.AppendInt(c.lines, int64(n), 10), "\r\n"...)
-		c.outgoing.Forwarded = c.lines
-	}
-	c.trying = true
 	c.touched = c.touched || x.Request.Body != nil
 	now := c.began
 	if !x.Upstream.Reused || c.queued {
 		now = clock.Now() // connecting or waiting took its time
 	}
-	return c.overdue(c.try.Do(conn, x, c.codec, &c.outgoing, now, c.patience(), c))
+	if conn.shared != nil {
+		return c.overdue(c.stream(now))
+	}
+	c.try = &c.http1
+	return c.overdue(c.http1.Do(conn.own, x, c.codec, (*http1.Outgoing)(c.outgoing()), now, c.patience(), c))
+}
+
+// stream makes the try over HTTP/2.
+func (c *Call) stream(now int64) *fault.Fault {
+	t := roundtrip.New(c.conn.shared)
+	c.try = t
+	p := c.patience()
+	return t.Do(c.x, c.codec, (*roundtrip.Outgoing)(c.outgoing()), now, roundtrip.Patience{FirstByte: p.FirstByte, HeadBy: p.HeadBy, Idle: p.Idle,
+		Until: p.Until, Late: c.late(), GRPC: c.grpc.spoken}, c)
+}
+
+// outgoing is what both protocols are told of a request. Their structs are the same, so that neither has to know the other.
+type outgoing struct {
+	Path      string
+	Host      string
+	Forwarded []byte
+}
+
+func (c *Call) outgoing() *outgoing {
+	o := &c.out
+	*o = outgoing{Path: c.forward.Path, Host: c.host(), Forwarded: c.forward.Forwarded}
+	if n := c.attempts(); n > 1 {
+		c.lines = append(append(c.lines[:0], c.forward.Forwarded...), attemptField+": "...)
+		c.lines = append(strconv.AppendInt(c.lines, int64(n), 10), "\r\n"...)
+		o.Forwarded = c.lines
+	}
+	return o
 }
 
 // attempts is how many tries were begun, without the one that met a stale connection: that one was not the endpoint's.
@@ -214,10 +252,24 @@ func (c *Call) attempts() int {
 
 // overdue names the deadline that a try met: where the whole exchange is out of time, another try would be too.
 func (c *Call) overdue(f *fault.Fault) *fault.Fault {
-	if f == nil || f.Kind != fault.UpstreamTimeout && f.Kind != fault.ConnectTimeout || c.deadline == 0 || clock.Now() < c.deadline {
+	if f == nil || c.deadline == 0 || clock.Now() < c.deadline {
 		return f
 	}
-	return fault.At(fault.ExchangeTimeout, f.Phase, f.Cause)
+	switch {
+	case f.Kind == fault.UpstreamTimeout, f.Kind == fault.ConnectTimeout,
+		// The endpoint was told the client's deadline too, and may be the first to break off.
+		c.grpc.bounds && (f.Kind == fault.QueueTimeout || f.Kind == fault.UpstreamReset):
+		return fault.At(c.late(), f.Phase, f.Cause)
+	}
+	return f
+}
+
+// late is what it means that the exchange is out of time.
+func (c *Call) late() *fault.Kind {
+	if c.grpc.bounds {
+		return fault.ClientDeadline
+	}
+	return fault.ExchangeTimeout
 }
 
 func (c *Call) patience() http1.Patience {
@@ -228,63 +280,83 @@ func (c *Call) patience() http1.Patience {
 	return p
 }
 
-// connect gets a connection: an idle one, or a new one within the limit, or one that comes free in time.
-func (c *Call) connect() (*socket.Conn, *fault.Fault) {
-	p, at, x := c.endpoint.pool, c.x.Conn.Shard, c.x
-	s := &c.view.settings.Pool
+// connect gets a connection: an idle one, or a place on one that is shared, or a new one within the limit, or what comes free in time.
+func (c *Call) connect() (connection, *fault.Fault) {
+	upgrade := c.x.Request.Upgrade != ""
+	if upgrade && c.line.protocol == HTTP2 && !c.line.secure {
+		return connection{}, fault.At(fault.NoUpgrade, fault.NotConnected, errUpgrade)
+	}
+	for c.line.sharing(upgrade) {
+		if conn, f := c.share(); f != nil || !conn.none() {
+			return conn, f
+		}
+	}
+	p, x := c.line.pool, c.x
 	if !c.fresh {
-		if conn := p.take(at, c.began); conn != nil {
-			return c.reuse(conn), nil
+		if conn := p.take(x.Conn.Shard, c.began); conn != nil {
+			return c.reuse(connection{own: conn}), nil
 		}
 	}
 	if !p.admit() {
 		c.queued = true
+		s := &c.view.settings.Pool
 		conn, f := p.wait(s.Queue, c.sooner(c.began+int64(s.QueueTimeout)), c.Tick)
 		if f != nil {
-			return nil, f
+			return connection{}, f
 		}
 		if conn != nil {
-			return c.reuse(conn), nil
+			return c.reuse(connection{own: conn}), nil
 		}
 	}
-	why := p.reason()
-	x.Upstream.Reused, x.Upstream.Opened = false, why.String()
-	p.opened[why].Add(1)
-	conn, f := c.endpoint.dial(c.remaining(c.timeouts.Connect))
-	if f != nil && f.Kind == fault.NoDescriptors {
-		conn, f = c.dialLater(f)
-	}
-	if f != nil {
-		p.lose(Broken)
-		return nil, f
-	}
-	return conn, nil
+	return c.open(upgrade)
 }
 
-func (c *Call) reuse(conn *socket.Conn) *socket.Conn {
-	c.endpoint.pool.reused.Add(1)
+var errUpgrade = errors.New("the client asked to switch protocols (Upgrade), which the endpoint, reached by HTTP/2 without TLS, cannot; " +
+	"give the route an upstream whose protocol is http1")
+
+func (c *Call) reuse(conn connection) connection {
+	c.line.pool.reused.Add(1)
 	c.x.Upstream.Reused, c.x.Upstream.Opened = true, ""
 	return conn
 }
 
-// dialLater tries again while the process has no descriptors left, for as long as connecting may take: every exchange that ends frees
+// open opens a connection, to which the pool has admitted the call.
+func (c *Call) open(upgrade bool) (connection, *fault.Fault) {
+	p, x := c.line.pool, c.x
+	why := p.reason()
+	x.Upstream.Reused, x.Upstream.Opened = false, why.String()
+	p.opened[why].Add(1)
+	conn, f := c.line.open(c.connectBy(), upgrade)
+	if f != nil && f.Kind == fault.NoDescriptors {
+		conn, f = c.openLater(f, upgrade)
+	}
+	if f != nil {
+		p.lose(Broken)
+	}
+	return conn, f
+}
+
+// openLater tries again while the process has no descriptors left, for as long as connecting may take: every exchange that ends frees
 // some, and the listeners accept no more meanwhile.
-func (c *Call) dialLater(f *fault.Fault) (*socket.Conn, *fault.Fault) {
+func (c *Call) openLater(f *fault.Fault, upgrade bool) (connection, *fault.Fault) {
 	const shortest, longest = 10 * time.Millisecond, 100 * time.Millisecond
 	c.up.relieve()
 	by := clock.Now() + int64(min(c.remaining(c.timeouts.Connect), 5*time.Second))
 	for pause := shortest; f.Kind == fault.NoDescriptors && clock.Now()+int64(pause) < by; pause = min(2*pause, longest) {
 		time.Sleep(pause)
 		if gone := c.Tick(clock.Now()); gone != nil {
-			return nil, gone
+			return connection{}, gone
 		}
-		var conn *socket.Conn
-		if conn, f = c.endpoint.dial(c.remaining(c.timeouts.Connect)); f == nil {
+		var conn connection
+		if conn, f = c.line.open(c.connectBy(), upgrade); f == nil {
 			return conn, nil
 		}
 	}
-	return nil, f
+	return connection{}, f
 }
+
+// connectBy is when connecting has to be done.
+func (c *Call) connectBy() int64 { return clock.Now() + int64(c.remaining(c.timeouts.Connect)) }
 
 // sooner is by, or the deadline of the try or of the exchange if that comes first.
 func (c *Call) sooner(by int64) int64 {
@@ -322,7 +394,7 @@ func (c *Call) host() string {
 	return c.x.Request.Host
 }
 
-// Tick implements http1.Watch: it ends a wait that nobody needs any more.
+// Tick implements http1.Watch and roundtrip.Watch: it ends a wait that nobody needs any more.
 func (c *Call) Tick(now int64) *fault.Fault {
 	if c.codec.Gone(c.x) {
 		c.gone = true
@@ -362,12 +434,13 @@ func (c *Call) Again(f *fault.Fault) bool {
 }
 
 // stale says whether the try met a connection that the endpoint had closed while it was idle: such a request was not processed, or
-// may be repeated, and goes out again once on a connection of its own.
+// may be repeated, and goes out again once on a connection of its own. A shared connection that breaks was not idle, as a rule, and
+// fails all that is on it; there only what was provably not processed passes for stale.
 func (c *Call) stale(f *fault.Fault) bool {
 	if !c.x.Upstream.Reused || c.replayed || f.Kind != fault.UpstreamReset || f.Phase > fault.MaybeProcessed {
 		return false
 	}
-	return f.Phase < fault.MaybeProcessed || idempotent(c.x.Request.Method)
+	return f.Phase < fault.MaybeProcessed || c.conn.shared == nil && idempotent(c.x.Request.Method)
 }
 
 // decide says whether there is another try and prepares for it. The budget comes last, so that it pays for no try that cannot be made.
@@ -405,13 +478,13 @@ func (c *Call) rewind() bool {
 }
 
 func (c *Call) retriesStatus() bool {
-	return slices.Contains(c.view.settings.Retry.Statuses, c.x.Response.Status)
+	return slices.Contains(c.view.settings.Retry.Statuses, c.status())
 }
 
 func (c *Call) attempt(now int64, f *fault.Fault) retry.Attempt {
 	a := retry.Attempt{
 		Phase:          fault.Answered,
-		Status:         c.x.Response.Status,
+		Status:         c.status(),
 		Idempotent:     idempotent(c.x.Request.Method),
 		BodyReplayable: true, // rewind has the last word
 		Attempts:       c.attempts(),
@@ -443,7 +516,6 @@ func idempotent(method string) bool {
 // learn tells the breaker, the health state and the load what became of a try.
 func (c *Call) learn(now int64, f *fault.Fault) {
 	latency := now - c.began
-	status := c.x.Response.Status
 	forBreaker, forHealth, detail := breaker.Success, health.Success, ""
 	switch {
 	case f == nil:
@@ -451,12 +523,10 @@ func (c *Call) learn(now int64, f *fault.Fault) {
 		c.endpoint.answered.Add(1)
 		c.endpoint.expect(c.x.Response.Length)
 		c.endpoint.load.Observe(now, latency)
-		if c.view.errors[status] {
-			forBreaker = breaker.Failure
+		if c.grpc.open(c.x) {
+			return // its status comes with the trailers, see Finish
 		}
-		if status == 502 || status == 503 || status == 504 {
-			forHealth, detail = health.Failure, "answered "+strconv.Itoa(status)
-		}
+		forBreaker, forHealth, detail = c.judge(c.status())
 	case f.Kind.Side == fault.Upstream:
 		c.endpoint.failed.Add(1)
 		forBreaker, forHealth, detail = breaker.Failure, health.Failure, f.Error()
@@ -465,6 +535,39 @@ func (c *Call) learn(now int64, f *fault.Fault) {
 	}
 	c.permit.Report(now, forBreaker, latency)
 	c.up.changed(c.endpoint, c.endpoint.health.Attempt(now, c.began, forHealth), detail)
+}
+
+// status is the status to judge an answer by: that of gRPC, as far as it is known, where gRPC is spoken.
+func (c *Call) status() int {
+	if c.x.Response.Status == 200 && c.grpc.spoken {
+		return c.grpc.status(c.x)
+	}
+	return c.x.Response.Status
+}
+
+// judge says what a status means for the breaker and for the endpoint's health.
+func (c *Call) judge(status int) (breaker.Outcome, health.Outcome, string) {
+	switch {
+	case status == excluded:
+		return breaker.Excluded, health.Own, ""
+	case status == 502 || status == 503 || status == 504:
+		outcome := breaker.Success
+		if c.view.errors[status] {
+			outcome = breaker.Failure
+		}
+		return outcome, health.Failure, c.words(status)
+	case c.view.errors[status]:
+		return breaker.Failure, health.Success, ""
+	}
+	return breaker.Success, health.Success, ""
+}
+
+// words says what was answered.
+func (c *Call) words(status int) string {
+	if status != c.x.Response.Status {
+		return "answered with a gRPC status that counts as " + strconv.Itoa(status)
+	}
+	return "answered " + strconv.Itoa(status)
 }
 
 // backOff waits before the next try, unless the client leaves.
@@ -494,18 +597,22 @@ const backOffTick = int64(250 * time.Millisecond)
 // release ends a try. The connection goes back to the pool if it can carry another request; otherwise why says what became of it,
 // unless the try knows better.
 func (c *Call) release(why Reason) {
-	if c.trying {
-		c.trying = false
+	if c.try != nil {
 		keep, word := c.try.Finish()
-		if keep {
-			c.endpoint.pool.put(c.x.Conn.Shard, c.conn, max(c.x.Times.Done, c.x.Times.FirstByte))
-		} else {
-			if why != Stale {
-				why = reasonOf(word)
-			}
-			c.endpoint.pool.discard(c.conn, why)
+		c.try = nil
+		if !keep && why != Stale {
+			why = reasonOf(word)
 		}
-		c.conn = nil
+		switch {
+		case c.conn.shared != nil && !keep:
+			c.line.shared.discard(c.conn.shared, why)
+		case c.conn.shared != nil: // its place was given back by the try
+		case keep:
+			c.line.pool.put(c.x.Conn.Shard, c.conn.own, max(c.x.Times.Done, c.x.Times.FirstByte))
+		default:
+			c.line.pool.discard(c.conn.own, why)
+		}
+		c.conn = connection{}
 	}
 	if c.loaded {
 		c.loaded = false
@@ -516,7 +623,7 @@ func (c *Call) release(why Reason) {
 }
 
 // Endpoint returns the connection of an answer 101 and what was read behind it.
-func (c *Call) Endpoint() (*socket.Conn, []byte) { return c.conn, c.try.Early() }
+func (c *Call) Endpoint() (*socket.Conn, []byte) { return c.conn.own, c.http1.Early() }
 
 // Stick adds the cookie that names the endpoint, where the balancer is sticky and the client does not have it already.
 func (c *Call) Stick() {
@@ -544,22 +651,41 @@ func (c *Call) Stick() {
 func (c *Call) Account() {
 	if c.x.Times.Received == 0 && c.x.Times.FirstByte != 0 {
 		c.x.Times.Received = c.x.Times.FirstByte
-		if !c.trying || c.x.Response.Body != nil {
+		if c.try == nil || c.x.Response.Body != nil {
 			c.x.Times.Received = clock.Now()
 		}
 	}
-	if c.trying {
+	if c.try != nil {
 		c.try.Account()
 	}
 }
 
 // Finish ends the call. What the response's fields and body referred to is invalid from then on.
 func (c *Call) Finish() {
-	// What breaks off after its head is the endpoint's failure, but not when the time was over before it was waited for.
-	if f := c.x.Fault; c.answered && f != nil && f.Kind.Side == fault.Upstream && f.Kind != fault.ExchangeTimeout {
-		c.endpoint.failed.Add(1)
-		c.up.changed(c.endpoint, c.endpoint.health.Attempt(c.x.Times.Done, c.began, health.Failure), "broke off its answer")
-	}
+	c.conclude()
 	c.release(NotRead)
 	c.callState = callState{}
+}
+
+// conclude learns from what became of an answer after its head.
+func (c *Call) conclude() {
+	if !c.answered {
+		return
+	}
+	now := c.x.Times.Done
+	forBreaker, forHealth, detail := breaker.Excluded, health.Own, ""
+	// What breaks off is the endpoint's failure, but not when the time was over before it was waited for.
+	switch f := c.x.Fault; {
+	case f != nil && f.Kind.Side == fault.Upstream && f.Kind != fault.ExchangeTimeout:
+		c.endpoint.failed.Add(1)
+		forBreaker, forHealth, detail = breaker.Failure, health.Failure, "broke off its answer"
+	case f == nil && c.grpc.pending:
+		forBreaker, forHealth, detail = c.judge(c.status())
+	case !c.grpc.pending:
+		return
+	}
+	if c.grpc.pending {
+		c.permit.Report(now, forBreaker, c.x.Times.FirstByte-c.began)
+	}
+	c.up.changed(c.endpoint, c.endpoint.health.Attempt(now, c.began, forHealth), detail)
 }

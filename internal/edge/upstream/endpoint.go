@@ -5,12 +5,12 @@ import (
 	"errors"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/balance"
 	"straum.dev/straum/internal/edge/fault"
 	"straum.dev/straum/internal/edge/health"
@@ -25,7 +25,8 @@ type endpoint struct {
 	dialTo  string
 	load    *balance.Load
 	health  *health.Endpoint
-	pool    *pool
+	line    *line // of the current view; guarded by the upstream's mu, exchanges have that of their own view
+	audit   audit
 	detail  atomic.Pointer[string] // what the last active check found
 
 	size     atomic.Int64  // of the last answer, roughly: how much to expect of the next
@@ -34,7 +35,7 @@ type endpoint struct {
 }
 
 func newEndpoint(address string) *endpoint {
-	e := &endpoint{address: address, network: "tcp", dialTo: address, load: &balance.Load{}, pool: newPool(runtime.GOMAXPROCS(0))}
+	e := &endpoint{address: address, network: "tcp", dialTo: address, load: &balance.Load{}}
 	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
 		e.network, e.dialTo = "unix", path
 	}
@@ -48,14 +49,10 @@ func (e *endpoint) expect(length int64) {
 	}
 }
 
-// dial opens a connection. The caller has admitted it to the pool.
-func (e *endpoint) dial(timeout time.Duration) (*socket.Conn, *fault.Fault) {
-	ctx := context.Background()
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+// dial connects until the time by.
+func (e *endpoint) dial(by int64) (*socket.Conn, *fault.Fault) {
+	ctx, cancel := context.WithTimeout(context.Background(), max(time.Duration(by-clock.Now()), time.Millisecond))
+	defer cancel()
 	nc, err := dialer.DialContext(ctx, e.network, e.dialTo)
 	if err != nil {
 		return nil, dialFault(err)

@@ -36,10 +36,15 @@ type pool struct {
 	waiting atomic.Int64 // length of waiters
 	mu      sync.Mutex   // guards waiters
 	waiters []chan *socket.Conn
-	lost    atomic.Uint32 // bit set of reasons for which connections went since the last was opened
-	closed  atomic.Bool
-	opened  [numReasons]atomic.Uint64
-	reused  atomic.Uint64
+	closed  atomic.Uint32 // 0 while the pool is open, else one more than the reason for which it was closed
+	*audit
+}
+
+// audit is what is counted of all connections to one endpoint, whatever pools they were in.
+type audit struct {
+	lost   atomic.Uint32 // bit set of reasons for which connections went since the last was opened
+	opened [numReasons]atomic.Uint64
+	reused atomic.Uint64
 }
 
 type shard struct {
@@ -65,12 +70,13 @@ const (
 	Early                     // the endpoint answered before it had the request
 	NotRead                   // the answer was not read to its end, e.g. because the client left
 	Surplus                   // the endpoint sent more than its answer
+	Changed                   // it was made under settings of TLS or protocol that are no longer in force
 	Tunnelled                 // it became a tunnel
 	numReasons
 )
 
 var reasonWords = [numReasons]string{"cold", "busy", "idle_closed", "idle_timeout", "idle_full", "stale", "endpoint_closes",
-	"no_length", "error", "early_answer", "answer_not_read", "surplus_bytes", "tunnel"}
+	"no_length", "error", "early_answer", "answer_not_read", "surplus_bytes", "settings_changed", "tunnel"}
 
 func (r Reason) String() string { return reasonWords[r] }
 
@@ -84,7 +90,9 @@ func reasonOf(why string) Reason {
 	return Broken
 }
 
-func newPool(shards int) *pool { return &pool{shards: make([]shard, max(shards, 1))} }
+func newPool(shards int, a *audit) *pool {
+	return &pool{shards: make([]shard, max(shards, 1)), audit: a}
+}
 
 // set puts the limits in force. When there are more connections than may be, those that come back are closed.
 func (p *pool) set(s Pool) {
@@ -123,9 +131,9 @@ func (p *pool) take(at int, now int64) *socket.Conn {
 
 // put keeps a connection for the next exchange, or hands it to one that waits. now is when it was last used.
 func (p *pool) put(at int, c *socket.Conn, now int64) {
-	switch {
-	case p.closed.Load():
-		p.discard(c, IdleTimeout)
+	switch closed := p.closed.Load(); {
+	case closed != 0:
+		p.discard(c, Reason(closed-1))
 		return
 	case p.open.Load() > p.limit.Load():
 		p.discard(c, IdleFull)
@@ -142,11 +150,11 @@ func (p *pool) put(at int, c *socket.Conn, now int64) {
 		s.idle = append(s.idle, idleConn{c, now})
 	}
 	s.mu.Unlock()
-	switch {
+	switch closed := p.closed.Load(); {
 	case full:
 		p.discard(c, IdleFull)
-	case p.closed.Load():
-		p.drop()
+	case closed != 0:
+		p.drop(Reason(closed - 1))
 	case p.waiting.Load() > 0:
 		p.offer()
 	}
@@ -325,12 +333,12 @@ func (p *pool) sweep(now int64, timeout time.Duration) {
 }
 
 // close lets no connection be kept any more and closes the idle ones. Those in use are closed as they come back.
-func (p *pool) close() {
-	p.closed.Store(true)
-	p.drop()
+func (p *pool) close(why Reason) {
+	p.closed.Store(uint32(why) + 1)
+	p.drop(why)
 }
 
-func (p *pool) drop() {
+func (p *pool) drop(why Reason) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
@@ -338,7 +346,7 @@ func (p *pool) drop() {
 		s.idle = nil
 		s.mu.Unlock()
 		for _, c := range idle {
-			p.discard(c.conn, IdleTimeout)
+			p.discard(c.conn, why)
 		}
 	}
 }

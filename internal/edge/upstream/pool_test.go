@@ -48,7 +48,7 @@ func patient(int64) *fault.Fault { return nil }
 // is free. One who did would meet the end of its time.
 func TestPoolUnderContention(t *testing.T) {
 	const workers, limit, rounds = 16, 3, 3000
-	p := newPool(2)
+	p := newPool(2, new(audit))
 	p.set(Pool{Connections: limit, Idle: 2})
 	var used sync.Map // which connections are in use
 	var inUse, served atomic.Int64
@@ -126,7 +126,7 @@ func TestNoLostWakeup(t *testing.T) {
 	f := func(free func(p *pool)) {
 		t.Helper()
 		for round := range 20_000 {
-			p := newPool(1)
+			p := newPool(1, new(audit))
 			p.set(Pool{Connections: 1, Idle: 1})
 			if !p.admit() {
 				t.Fatal("no room")
@@ -160,7 +160,7 @@ func TestNoLostWakeup(t *testing.T) {
 
 // One that begins to wait while a connection is being laid aside gets it all the same.
 func TestWaiterMeetsPut(t *testing.T) {
-	p := newPool(1)
+	p := newPool(1, new(audit))
 	p.set(Pool{Connections: 1, Idle: 1})
 	p.admit()
 	c, _ := connect(t)
@@ -185,7 +185,7 @@ func TestWaiterMeetsPut(t *testing.T) {
 
 // One who leaves the queue just when it is served goes on with what it got.
 func TestLeave(t *testing.T) {
-	p := newPool(1)
+	p := newPool(1, new(audit))
 	p.set(Pool{Connections: 1, Idle: 1})
 	p.admit()
 	c, _ := connect(t)
@@ -214,7 +214,7 @@ func TestLeave(t *testing.T) {
 
 // Whoever waits is served in turn, and a limit that is raised serves them at once.
 func TestQueueIsInOrder(t *testing.T) {
-	p := newPool(1)
+	p := newPool(1, new(audit))
 	p.set(Pool{Connections: 1})
 	p.admit()
 	order := make(chan int, 3)
@@ -251,7 +251,7 @@ func TestPoolCounts(t *testing.T) {
 			}
 		}()
 		keeper := cleaner{t, &clean}
-		p := newPool(rapid.IntRange(1, 3).Draw(rt, "shards"))
+		p := newPool(rapid.IntRange(1, 3).Draw(rt, "shards"), new(audit))
 		limit := rapid.IntRange(1, 4).Draw(rt, "limit")
 		p.set(Pool{Connections: limit, Idle: 3})
 		var held []*socket.Conn
@@ -313,7 +313,7 @@ func TestPoolCounts(t *testing.T) {
 				if rapid.IntRange(0, 19).Draw(rt, "seldom") > 0 {
 					rt.Skip()
 				}
-				p.close()
+				p.close(IdleTimeout)
 				closed = true
 				clear(last)
 			},
@@ -339,7 +339,7 @@ func (c cleaner) Cleanup(f func()) { *c.all = append(*c.all, f) }
 
 // Idle connections that the endpoint closed, or that were not needed for long, go with the sweep; a young one is not looked at.
 func TestSweep(t *testing.T) {
-	p := newPool(1)
+	p := newPool(1, new(audit))
 	p.set(Pool{Connections: 8, Idle: 8})
 	now := clock.Now()
 	var far []func()
@@ -379,7 +379,7 @@ func TestReasons(t *testing.T) {
 	if reasonOf("never heard of") != Broken {
 		t.Error("an unknown reason")
 	}
-	p := newPool(1)
+	p := newPool(1, new(audit))
 	p.set(Pool{})
 	p.admit()
 	if r := p.reason(); r != Cold {

@@ -47,8 +47,9 @@ func (s *Set) runSweep() {
 		}
 		for _, u := range s.All() {
 			v := u.view.Load()
-			for _, e := range v.endpoints {
-				e.pool.sweep(clock.Now(), v.settings.Pool.IdleTimeout)
+			for _, l := range v.lines {
+				l.pool.sweep(clock.Now(), v.settings.Pool.IdleTimeout)
+				l.shared.sweep(clock.Now(), int64(v.settings.Pool.IdleTimeout))
 			}
 		}
 	}
@@ -68,8 +69,9 @@ func exhausted() bool {
 // Relieve closes all idle connections, because descriptors ran out. Whoever needs one opens it again.
 func (s *Set) Relieve() {
 	for _, u := range s.All() {
-		for _, e := range u.view.Load().endpoints {
-			e.pool.drop()
+		for _, l := range u.view.Load().lines {
+			l.pool.drop(IdleTimeout)
+			l.shared.drop(IdleTimeout)
 		}
 	}
 }

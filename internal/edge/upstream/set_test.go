@@ -162,13 +162,13 @@ func TestStateSurvives(t *testing.T) {
 	changed := *settings.Breaker
 	changed.MaxActive = 2
 	settings.Breaker = &changed
-	if prepare(t, s, settings)["api"] != u || u.view.Load().endpoints[1] != e || u.breaker.Load() != b || u.budget != budget || e.pool.limit.Load() != 3 {
+	if prepare(t, s, settings)["api"] != u || u.view.Load().endpoints[1] != e || u.breaker.Load() != b || u.budget != budget || e.line.pool.limit.Load() != 3 {
 		t.Error("something began anew, or a setting is not in force")
 	}
 	settings.Endpoints = settings.Endpoints[:1]
 	settings.Breaker = nil
 	prepare(t, s, settings)
-	if !e.pool.closed.Load() || u.breaker.Load() != nil || s.Force("api", breaker.ForcedOpen) {
+	if e.line.pool.closed.Load() == 0 || u.breaker.Load() != nil || s.Force("api", breaker.ForcedOpen) {
 		t.Error("what was taken away is still there")
 	}
 	s.Retire(nil)

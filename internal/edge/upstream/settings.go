@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"time"
 
 	"straum.dev/straum/internal/edge/balance"
@@ -29,7 +30,31 @@ type Settings struct {
 	Host          Host
 	ResolveEvery  time.Duration
 	ResolveServer string
+	TLS           *TLS // nil for endpoints that are spoken to in the clear
+	Protocol      Protocol
 }
+
+// TLS says how endpoints are spoken to over TLS.
+type TLS struct {
+	// Config holds what is the same for all endpoints: who is trusted, which certificate we show, which versions, where sessions are
+	// kept. ServerName and NextProtos are filled in for each endpoint. It must not be changed any more.
+	Config *tls.Config
+	// ServerName is the name that endpoints have to prove to have; empty for the host that each was configured with.
+	ServerName string
+	// Identity is equal for settings that mean the same. As long as it stays, connections and sessions outlive a reload, and the
+	// Config of before stays in use; empty stands for settings that are like no others.
+	Identity string
+}
+
+// Protocol says which version of HTTP endpoints are spoken to in.
+type Protocol uint8
+
+// The protocols.
+const (
+	HTTP1 Protocol = iota
+	HTTP2          // agreed on by ALPN where there is TLS, else by prior knowledge
+	Auto           // what ALPN gives; HTTP/1.1 where there is no TLS
+)
 
 // Endpoint is one configured endpoint.
 type Endpoint struct {
@@ -85,7 +110,7 @@ type HostMode uint8
 const (
 	HostUnset    HostMode = iota // of a route: the upstream's; of an upstream: the client's
 	HostKept                     // the client's
-	HostEndpoint                 // the endpoint's as configured, without port 80
+	HostEndpoint                 // the endpoint's as configured, without the port that the scheme implies
 	HostFixed
 )
 

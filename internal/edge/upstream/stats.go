@@ -29,6 +29,7 @@ type EndpointStats struct {
 	Latency  float64 // smoothed time to the head of an answer, in seconds
 	Open     int64   // connections
 	Idle     int
+	Streams  int   // requests under way that share a connection (HTTP/2)
 	Waiting  int64 // exchanges that wait for a connection
 	Answered uint64
 	Failed   uint64
@@ -50,17 +51,19 @@ func (u *Upstream) Stats() Stats {
 	}
 	for i, e := range v.endpoints {
 		state := e.health.State()
+		l := v.lines[i]
+		idle, streams := l.shared.count()
 		es := EndpointStats{
 			Address: e.address, Name: v.names[i], Usable: e.load.Usable(now), Health: state.Judgement().String(), Ejected: state.IsEjected(now),
 			Active: e.load.Active(), Latency: e.load.Latency(now) / 1e9,
-			Open: e.pool.open.Load(), Idle: e.pool.idle(), Waiting: e.pool.waiting.Load(),
-			Answered: e.answered.Load(), Failed: e.failed.Load(), Reused: e.pool.reused.Load(), Opened: map[string]uint64{},
+			Open: l.pool.open.Load(), Idle: l.pool.idle() + idle, Streams: streams, Waiting: l.pool.waiting.Load() + l.shared.waiting.Load(),
+			Answered: e.answered.Load(), Failed: e.failed.Load(), Reused: e.audit.reused.Load(), Opened: map[string]uint64{},
 		}
 		if d := e.detail.Load(); d != nil {
 			es.Detail = *d
 		}
-		for r := range e.pool.opened {
-			if n := e.pool.opened[r].Load(); n > 0 {
+		for r := range e.audit.opened {
+			if n := e.audit.opened[r].Load(); n > 0 {
 				es.Opened[Reason(r).String()] = n
 			}
 		}

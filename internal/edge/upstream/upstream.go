@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -37,6 +38,7 @@ type Upstream struct {
 	watches  map[string]watch     // by name
 	prober   *health.Prober
 	check    health.Check
+	checked  Protocol // the upstream's when the prober was made
 	resolver *resolve.Resolver
 	closed   bool
 
@@ -56,6 +58,7 @@ type watch struct {
 type view struct {
 	settings  *Settings
 	endpoints []*endpoint // by the balancer's index
+	lines     []*line     // to each, under these settings
 	names     []string    // of each, as configured, for people
 	hosts     []string    // of each, for HostEndpoint
 	balancer  balance.Balancer
@@ -88,6 +91,9 @@ func (s *Settings) valid() error {
 		if err := s.Check.Valid(); err != nil {
 			return err
 		}
+	}
+	if s.TLS != nil && s.TLS.Config == nil {
+		return errors.New("tls: there is no configuration")
 	}
 	for _, status := range s.BreakerErrors {
 		if status < 100 || status > 599 {
@@ -199,12 +205,16 @@ func nameOf(address string) string {
 	return host
 }
 
-// hostOf is the Host that an endpoint configured as address goes by.
-func hostOf(address string) string {
+// hostOf is the Host that an endpoint configured as address goes by. The port is left out where the scheme implies it.
+func hostOf(address string, secure bool) string {
+	implied := "80"
+	if secure {
+		implied = "443"
+	}
 	if strings.HasPrefix(address, "unix:") {
 		return "localhost"
 	}
-	if host, port, err := net.SplitHostPort(address); err == nil && port == "80" {
+	if host, port, err := net.SplitHostPort(address); err == nil && port == implied {
 		if strings.Contains(host, ":") {
 			return "[" + host + "]"
 		}
@@ -246,6 +256,7 @@ func (u *Upstream) rebuild() error {
 	}
 	seen := map[string]bool{}
 	var members []balance.Member
+	var lines []*line
 	for _, configured := range s.Endpoints {
 		addresses := u.addresses(configured.Address)
 		if len(addresses) == 0 {
@@ -265,7 +276,8 @@ func (u *Upstream) rebuild() error {
 				}
 			}
 			v.endpoints = append(v.endpoints, e)
-			v.hosts = append(v.hosts, hostOf(configured.Address))
+			lines = append(lines, s.lineTo(e, configured.Address))
+			v.hosts = append(v.hosts, hostOf(configured.Address, s.TLS != nil))
 			v.names = append(v.names, configured.Address)
 			members = append(members, balance.Member{ID: address, Weight: configured.Weight, Load: e.load})
 		}
@@ -277,20 +289,38 @@ func (u *Upstream) rebuild() error {
 	for address, e := range u.live {
 		if !seen[address] {
 			u.group.Leave(address)
-			e.pool.close()
+			e.line.end(IdleTimeout)
 		}
 	}
 	u.live = map[string]*endpoint{}
-	for _, e := range v.endpoints {
+	v.lines = lines
+	var replaced []*line
+	for i, e := range v.endpoints {
 		u.live[e.address] = e
-		e.pool.set(s.Pool)
+		if e.line != nil && e.line != lines[i] {
+			replaced = append(replaced, e.line)
+		}
+		e.line = lines[i]
+		e.line.set(s.Pool)
 	}
 	u.view.Store(v)
+	for _, l := range replaced { // now that no new exchange gets to see them
+		l.end(Changed)
+	}
 	select {
 	case u.rebuilt <- struct{}{}:
 	default:
 	}
 	return nil
+}
+
+// lineTo is the line to an endpoint under these settings: the one it has, if that will do.
+func (s *Settings) lineTo(e *endpoint, configured string) *line {
+	t := s.termsOf(configured)
+	if e.line != nil && e.line.terms == t {
+		return e.line
+	}
+	return newLine(e, t, s.TLS)
 }
 
 // awaitNames waits until the names that are missing have addresses, or ctx ends. Those in before were missing all along; nobody waits
@@ -324,7 +354,7 @@ func (u *Upstream) addresses(address string) []string {
 // applyCheck starts, changes or stops the active checks.
 func (u *Upstream) applyCheck() error {
 	s := &u.settings
-	if u.prober != nil && (s.Check == nil || !sameCheck(*s.Check, u.check)) {
+	if u.prober != nil && (s.Check == nil || !sameCheck(*s.Check, u.check) || s.Protocol != u.checked) {
 		u.prober.Close()
 		u.prober = nil
 		if s.Check == nil {
@@ -332,11 +362,13 @@ func (u *Upstream) applyCheck() error {
 		}
 	}
 	if s.Check != nil && u.prober == nil {
-		prober, err := health.NewProber(*s.Check, nil, rand.Uint64, u.probed)
+		check := *s.Check
+		check.HTTP2 = check.HTTP2 || s.Protocol == HTTP2
+		prober, err := health.NewProber(check, nil, rand.Uint64, u.probed)
 		if err != nil {
 			return err
 		}
-		u.prober, u.check = prober, *s.Check
+		u.prober, u.check, u.checked = prober, *s.Check, s.Protocol
 	}
 	u.retarget()
 	return nil
@@ -354,8 +386,8 @@ func (u *Upstream) retarget() {
 		return
 	}
 	var targets []health.Target
-	for address := range u.live {
-		targets = append(targets, health.Target{ID: address, Address: address})
+	for address, e := range u.live {
+		targets = append(targets, health.Target{ID: address, Address: address, TLS: e.line.probing(u.settings.Check)})
 	}
 	u.prober.Set(targets)
 }
@@ -400,6 +432,6 @@ func (u *Upstream) close() {
 		u.prober = nil
 	}
 	for _, e := range u.live {
-		e.pool.close()
+		e.line.end(IdleTimeout)
 	}
 }

@@ -61,7 +61,11 @@ func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int6
 		b = appendString(b, `,"listener":"`, x.Conn.Listener, roomName)
 	}
 	b = appendRequest(b, x, s)
+	b = appendTLS(b, x.Conn.TLS)
 	b = appendNumber(b, `,"status":`, int64(x.Response.Status))
+	if code, ok := grpcStatus(&x.Response); ok {
+		b = appendNumber(b, `,"grpc_status":`, int64(code))
+	}
 	if x.Route != nil {
 		b = appendString(b, `,"route":"`, x.Route.Name, roomName)
 	}
@@ -219,6 +223,9 @@ func matters(x *exchange.Exchange) bool {
 		return true
 	}
 	if x.Response.Status >= 500 || x.End == exchange.Shed || x.End == exchange.UpstreamBroke || x.End == exchange.Aborted {
+		return true
+	}
+	if code, ok := grpcStatus(&x.Response); ok && grpcMatters(code) {
 		return true
 	}
 	return x.Fault != nil && x.Fault.Kind != fault.NoRoute && x.Fault.Kind != fault.MethodNotAllowed

@@ -1,6 +1,8 @@
 package accesslog
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +62,9 @@ func short() *exchange.Exchange {
 func eventful() *exchange.Exchange {
 	x := ordinary()
 	x.Conn.Listener, x.Request.Minor, x.Upstream.Name = "public", 0, "carts"
+	x.Conn.TLS = &exchange.TLS{Version: tls.VersionTLS13, Resumed: true, Client: &x509.Certificate{Raw: []byte("anna@example.com")}}
+	x.Response.Header.Append(exchange.ContentType, "Content-Type", "application/grpc+proto")
+	x.Response.Trailer.Add("grpc-status", "14")
 	x.Upstream.Reused, x.Upstream.Opened, x.Upstream.Why, x.Upstream.Tries = false, "none_idle", "budget", 2
 	x.Response.Status, x.Upstream.Status = 502, 502
 	x.Fail(fault.At(fault.UpstreamReset, fault.MaybeProcessed, errors.New("read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer")))
@@ -86,7 +91,7 @@ func TestLine(t *testing.T) {
 		}
 	}
 	f(ordinary(), Settings{}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.0","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=…&token=…","status":200,"route":"orders","endpoint":"10.0.0.5:8080","bytes_in":120,"bytes_out":480,"total_us":6050,"upstream_us":5960,"own_us":90,"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"}`)
-	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","status":502,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":502,"tries":2,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
+	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","tls":"1.3","resumed":true,"client_cert":"f7d54c22dda5b178","status":502,"grpc_status":14,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":502,"tries":2,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
 
 	// A request that was refused before anything was known of it.
 	x := &exchange.Exchange{}
@@ -124,6 +129,8 @@ func TestOrdinary(t *testing.T) {
 	f(func(x *exchange.Exchange) { x.Conn.Listener = "unix:/run/a" }, "")
 	f(func(x *exchange.Exchange) { x.Request.Minor = 0 }, `"proto":"HTTP/1.0"`)
 	f(func(x *exchange.Exchange) { x.Request.Major = 2 }, `"proto":"HTTP/2"`)
+	f(func(x *exchange.Exchange) { x.Conn.TLS = &exchange.TLS{Version: tls.VersionTLS12} }, `"tls":"1.2"`)
+	f(func(x *exchange.Exchange) { x.Conn.TLS = &exchange.TLS{Version: tls.VersionTLS13, Resumed: true} }, `"tls":"1.3","resumed":true`)
 	f(func(x *exchange.Exchange) { x.Upstream.Name = "carts" }, `"upstream":"carts"`)
 	f(func(x *exchange.Exchange) { x.Upstream.Endpoint, x.Upstream.Tries = "", 0 }, `"upstream":"orders","tries":0,"upstream_us":5970,"own_us":80`)
 	f(func(x *exchange.Exchange) { x.Upstream.Status = 206 }, `"upstream_status":206`)
@@ -140,6 +147,40 @@ func TestOrdinary(t *testing.T) {
 	}
 }
 
+// TestGRPCStatus holds where the status of gRPC is looked for, and that an endpoint cannot put anything else there.
+func TestGRPCStatus(t *testing.T) {
+	f := func(kind, head, trailer string, want fault.Code, found bool) {
+		t.Helper()
+		x := ordinary()
+		if kind != "" {
+			x.Response.Header.Append(exchange.ContentType, "Content-Type", kind)
+		}
+		if head != "" {
+			x.Response.Header.Add("Grpc-Status", head)
+		}
+		if trailer != "" {
+			x.Response.Trailer.Add("grpc-status", trailer)
+		}
+		if got, ok := grpcStatus(&x.Response); ok != found || ok && got != want {
+			t.Errorf("%q, %q, %q: %d, %v", kind, head, trailer, got, ok)
+		}
+		line := lineOf(x, Settings{})
+		if told := strings.Contains(line, fmt.Sprintf(`"status":200,"grpc_status":%d,`, want)); told != found || strings.Contains(line, "grpc_status") != found {
+			t.Errorf("%q, %q, %q: %s", kind, head, trailer, line)
+		}
+	}
+	f("application/grpc", "", "0", 0, true)
+	f("application/grpc+proto", "", "14", 14, true)
+	f("application/grpc", "5", "", 5, true)
+	f("application/grpc", "5", "7", 5, true)
+	f("application/grpc", "", "", 0, false)
+	f("application/grpc", "", "999", fault.Unknown, true)
+	f("application/grpc", "", "-1", 0, false)
+	f("application/grpc", "", `1"`, 0, false)
+	f("application/json", "", "14", 0, false)
+	f("", "14", "", 0, false)
+}
+
 // TestLinePrivate holds what must not be in a line unless it was asked for.
 func TestLinePrivate(t *testing.T) {
 	x := eventful()
@@ -148,7 +189,7 @@ func TestLinePrivate(t *testing.T) {
 		Addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort("203.0.113.77:5123")), Err: errors.New("broken pipe"),
 	}))
 	line := lineOf(x, Settings{Referer: true})
-	for _, secret := range []string{"sesame", "Bearer", "session", "secret", "203.0.113.77"} {
+	for _, secret := range []string{"sesame", "Bearer", "session", "secret", "203.0.113.77", "anna"} {
 		if strings.Contains(line, secret) {
 			t.Errorf("the line tells %q: %s", secret, line)
 		}
@@ -296,6 +337,16 @@ func TestMatters(t *testing.T) {
 	f(false, func(x *exchange.Exchange) { x.Response.Status = 404; x.Fail(fault.New(fault.NoRoute, nil)) })
 	f(false, func(x *exchange.Exchange) { x.End = exchange.Tunnelled })
 	f(false, func(x *exchange.Exchange) { x.End = exchange.ClientGone })
+	grpc := func(x *exchange.Exchange, status string) {
+		x.Response.Header.Append(exchange.ContentType, "Content-Type", "application/grpc")
+		x.Response.Trailer.Add("grpc-status", status)
+	}
+	f(false, func(x *exchange.Exchange) { grpc(x, "0") })
+	f(false, func(x *exchange.Exchange) { grpc(x, "5") })
+	f(false, func(x *exchange.Exchange) { grpc(x, "12"); x.Fail(fault.New(fault.NoRoute, nil)) })
+	f(true, func(x *exchange.Exchange) { grpc(x, "8") })
+	f(true, func(x *exchange.Exchange) { grpc(x, "14") })
+	f(true, func(x *exchange.Exchange) { grpc(x, "16") })
 	f(true, func(x *exchange.Exchange) { x.Response.Status = 500 })
 	f(true, func(x *exchange.Exchange) { x.Response.Status = 401 })
 	f(true, func(x *exchange.Exchange) { x.Response.Status = 403 })

@@ -12,6 +12,7 @@ import (
 // The metrics, in the order of docs/metrics.md.
 var (
 	requests      = describe("requests_total", "Exchanges that are over, by route and status code sent. Codes that are not registered are counted by class; none means that no response was sent.", "route", "code")
+	grpcResponses = describe("grpc_responses_total", "Answers of gRPC that are over, by route and status of gRPC. Numbers that no status has are counted as unknown.", "route", "status")
 	duration      = describe("request_duration_seconds", "Time from the first byte of a request to the last of its response. Tunnels are left out.", "route")
 	ownDuration   = describe("own_duration_seconds", "The part of the duration of an exchange that was not its upstream's: the gateway's own work and waiting for the client. Tunnels are left out.")
 	received      = describe("client_received_bytes_total", "Bytes received from clients, heads included.", "route")
@@ -28,12 +29,36 @@ var (
 	listenParked  = describe("listener_parked_connections", "Open connections that are idle and hold no buffer.", "listener")
 	listenAccept  = describe("listener_accepted_total", "Connections accepted.", "listener")
 	listenRefused = describe("listener_refused_total", "Connections refused, by why.", "listener", "reason")
+	listenRequest = describe("listener_requests_total", "Exchanges that are over, by the HTTP and the TLS the client spoke.", "listener", "protocol", "tls")
+	handshakes    = describe("tls_handshakes_total", "TLS handshakes that are over, by how they ended.", "listener", "outcome")
+	handshaking   = describe("tls_handshakes_under_way", "TLS handshakes under way.", "listener")
+	handshakeMost = describe("tls_handshakes_under_way_limit", "How many TLS handshakes may be under way; the oldest is cut for one more.", "listener")
+	h2Streams     = describe("http2_streams_total", "Streams opened by clients, also those that were refused.", "listener")
+	h2Refused     = describe("http2_streams_refused_total", "Streams refused because too many were open, or because the connection was ending.", "listener")
+	h2Malformed   = describe("http2_streams_malformed_total", "Streams ended because their request was malformed.", "listener")
+	h2ResetsIn    = describe("http2_resets_received_total", "Streams reset by clients before their response was complete.", "listener")
+	h2ResetsOut   = describe("http2_resets_sent_total", "Streams reset by the gateway.", "listener")
+	h2GoAways     = describe("http2_goaways_total", "Connections the gateway ended, by the code the client was told.", "listener", "code")
+	h2Guards      = describe("http2_guards_total", "Connections a guard ended because they cost more than they were worth, by guard.", "listener", "guard")
+	certExpiry    = describe("tls_certificate_expiry_timestamp_seconds", "When the certificate ends.", "certificate", "key")
+	certProblem   = describe("tls_certificate_problem", "1 while a changed certificate on disk is refused and the one from before is shown on.", "certificate", "key")
+	certSwaps     = describe("tls_certificate_swaps_total", "Times a changed certificate was taken from disk.", "certificate", "key")
+	certRefusals  = describe("tls_certificate_refusals_total", "Times a changed certificate on disk was refused.", "certificate", "key")
+	certStapled   = describe("tls_certificate_stapled", "1 while an answer of the certificate's OCSP responder is stapled.", "certificate", "key")
+	certAlarm     = describe("tls_certificate_alarm", "1 while the certificate is revoked, or demands stapling and has nothing to staple.", "certificate", "key")
+	ticketsTurned = describe("tls_ticket_keys_rotated_timestamp_seconds", "When the keys of session tickets were last changed.")
+	ticketsBad    = describe("tls_ticket_keys_problem", "1 while the keys of session tickets cannot be kept, so that they end with the process.")
+	acmeNames     = describe("acme_names", "Names certificates are held for, by how things stand with them.", "state")
+	acmeOrders    = describe("acme_orders_total", "Orders of certificates that are over, by what became of them.", "outcome")
+	acmeRevoked   = describe("acme_revoked_total", "Certificates found revoked, and replaced.")
+	acmeAnswers   = describe("acme_challenges_answered_total", "Questions of the authority that were answered, by kind.", "challenge")
 	upQueue       = describe("upstream_queue_length", "Exchanges that wait for a place or a connection.", "upstream")
 	upBreaker     = describe("upstream_breaker_state", "1 for the state the breaker is in, 0 for the others.", "upstream", "state")
 	epHealthy     = describe("endpoint_healthy", "1 when the endpoint passes its probes or has none.", "upstream", "endpoint")
 	epEjected     = describe("endpoint_ejected", "1 while the endpoint is taken out because of its answers.", "upstream", "endpoint")
 	epActive      = describe("endpoint_active_requests", "Exchanges under way.", "upstream", "endpoint")
 	epIdle        = describe("endpoint_idle_connections", "Connections kept open for the next exchange.", "upstream", "endpoint")
+	epStreams     = describe("endpoint_streams", "Exchanges under way on connections that carry several (HTTP/2).", "upstream", "endpoint")
 	confRevision  = describe("config_revision", "Number of the revision that serves.")
 	confLoaded    = describe("config_loaded_timestamp_seconds", "When the revision that serves began to.")
 	confOK        = describe("config_last_reload_successful", "1 when the last attempt to load a configuration was accepted.")
@@ -50,8 +75,11 @@ var (
 
 // all lists the metrics for Describe.
 var all = []*prometheus.Desc{
-	requests, duration, ownDuration, received, sent, faults, ends, upRequests, upDuration, upRetries, upReused, upOpened, namesFolded,
-	listenOpen, listenParked, listenAccept, listenRefused, upQueue, upBreaker, epHealthy, epEjected, epActive, epIdle,
+	requests, grpcResponses, duration, ownDuration, received, sent, faults, ends, upRequests, upDuration, upRetries, upReused, upOpened, namesFolded,
+	listenOpen, listenParked, listenAccept, listenRefused, listenRequest, handshakes, handshaking, handshakeMost,
+	h2Streams, h2Refused, h2Malformed, h2ResetsIn, h2ResetsOut, h2GoAways, h2Guards,
+	certExpiry, certProblem, certSwaps, certRefusals, certStapled, certAlarm, ticketsTurned, ticketsBad, acmeNames, acmeOrders, acmeRevoked, acmeAnswers,
+	upQueue, upBreaker, epHealthy, epEjected, epActive, epIdle, epStreams,
 	confRevision, confLoaded, confOK, confFailures, logWritten, logBytes, logWaiting, logLost, logLostMatter, logFailures, logFailing, build,
 }
 
@@ -84,6 +112,9 @@ func (m *Metrics) collectRoutes(out output) {
 		for i, n := range r.codes {
 			out.some(requests, n, name, codeNames[i])
 		}
+		for i, n := range r.grpc {
+			out.some(grpcResponses, n, name, grpcNames[i])
+		}
 		out.histogram(duration, r.spans[:], r.spanTime, spanUnit, 15, 4, name)
 		out.some(received, r.in, name)
 		out.some(sent, r.out, name)
@@ -115,13 +146,18 @@ func (m *Metrics) collectUpstreams(out output) {
 }
 
 func (m *Metrics) collectRest(out output) {
-	faulty, ended := m.rest()
+	faulty, ended, spoken := m.rest()
 	kinds := append([]*fault.Kind{{Word: Other}}, fault.Kinds()...)
 	for i, k := range kinds[:min(len(kinds), maxKinds)] {
 		out.some(faults, faulty[i], k.Word, k.Side.String())
 	}
 	for end := exchange.Completed + 1; int(end) < maxEnds; end++ {
 		out.count(ends, ended[end], end.String())
+	}
+	for i, listener := range *m.listeners.list.Load() {
+		for j, n := range spoken[i] {
+			out.some(listenRequest, n, listener, protocols[j/versions], tlsVersions[j%versions])
+		}
 	}
 	out.count(namesFolded, m.Routes.folded.Load(), "route")
 	out.count(namesFolded, m.Upstreams.folded.Load(), "upstream")
@@ -138,6 +174,9 @@ func (s *Sources) collect(out output) {
 		for _, u := range s.Upstreams() {
 			u.collect(out)
 		}
+	}
+	if s.TLS != nil {
+		s.TLS().collect(out)
 	}
 	if s.Config != nil {
 		c := s.Config()
@@ -160,6 +199,30 @@ func (l *Listener) collect(out output) {
 	for _, r := range l.Refused {
 		out.count(listenRefused, r.N, l.Name, r.Reason)
 	}
+	if l.Handshakes != nil {
+		out.gauge(handshaking, float64(l.HandshakesNow), l.Name)
+		out.gauge(handshakeMost, float64(l.HandshakeCeiling), l.Name)
+	}
+	for _, h := range l.Handshakes {
+		out.count(handshakes, h.N, l.Name, h.Reason)
+	}
+	if h := l.HTTP2; h != nil {
+		h.collect(out, l.Name)
+	}
+}
+
+func (h *HTTP2) collect(out output, listener string) {
+	out.count(h2Streams, h.Streams, listener)
+	out.count(h2Refused, h.Refused, listener)
+	out.count(h2Malformed, h.Malformed, listener)
+	out.count(h2ResetsIn, h.ResetsReceived, listener)
+	out.count(h2ResetsOut, h.ResetsSent, listener)
+	for _, g := range h.GoAways {
+		out.some(h2GoAways, g.N, listener, g.Reason)
+	}
+	for _, g := range h.Guards {
+		out.count(h2Guards, g.N, listener, g.Reason)
+	}
 }
 
 func (u *Upstream) collect(out output) {
@@ -175,6 +238,7 @@ func (u *Upstream) collect(out output) {
 		out.gauge(epEjected, truth(e.Ejected), u.Name, e.Address)
 		out.gauge(epActive, float64(e.Active), u.Name, e.Address)
 		out.gauge(epIdle, float64(e.Idle), u.Name, e.Address)
+		out.gauge(epStreams, float64(e.Streams), u.Name, e.Address)
 	}
 }
 

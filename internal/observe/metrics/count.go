@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"crypto/tls"
 	"strconv"
 	"sync"
 
@@ -67,6 +68,7 @@ type (
 		codes    [numCodes]uint64
 		spans    [spanBuckets]uint64
 		owns     [ownBuckets]uint64
+		grpc     [grpcCodes]uint64
 		spanTime uint64 // nanoseconds, like all times here
 		ownTime  uint64
 		in, out  uint64 // bytes
@@ -89,13 +91,43 @@ type shard struct {
 	upstreams []*upstreamCell
 	faults    [maxKinds]uint64
 	ends      [maxEnds]uint64
-	_         [64]byte // keeps the next shard's lock off this one's cache line
+	spoken    [maxWords][spokenWays]uint64 // by listener and way
+	_         [64]byte                     // keeps the next shard's lock off this one's cache line
 }
 
 const (
 	maxKinds = 64 // more than there are; 0 is a kind that is not listed
 	maxEnds  = int(exchange.Aborted) + 1
 )
+
+// The ways a client can speak to us: HTTP of some version, over TLS of some version.
+var (
+	protocols   = [...]string{"none", "http/1.0", "http/1.1", "h2"} // none: the request line was not read
+	tlsVersions = [...]string{"none", "1.2", "1.3"}
+)
+
+const (
+	versions   = len(tlsVersions)
+	spokenWays = len(protocols) * versions
+)
+
+func wayOf(x *exchange.Exchange) int {
+	way := 0
+	switch r := &x.Request; {
+	case r.Major >= 2:
+		way = 3
+	case r.Major == 1:
+		way = 1 + int(min(r.Minor, 1))
+	}
+	way *= versions
+	if t := x.Conn.TLS; t != nil {
+		way++
+		if t.Version >= tls.VersionTLS13 {
+			way++
+		}
+	}
+	return way
+}
 
 // kinds numbers the kinds of faults from 1.
 var kinds = func() map[*fault.Kind]int {
@@ -130,14 +162,20 @@ func (m *Metrics) Observe(x *exchange.Exchange) {
 	// How long a tunnel stood says nothing about how fast anyone was.
 	timed := x.Times.Done != 0 && x.End != exchange.Tunnelled
 	code := placeOf(x.Response.Status)
+	listener, way := m.listeners.index(x.Conn.Listener), wayOf(x)
+	status, grpc := grpcStatus(&x.Response)
 	slot := 0
 	if x.Route != nil {
 		slot = x.Route.Slot
 	}
 
 	s := m.lock(x)
+	s.spoken[listener][way]++
 	r := at(s.routes, slot)
 	r.codes[code]++
+	if grpc {
+		r.grpc[status]++
+	}
 	r.in += uint64(x.Bytes.In)
 	r.out += uint64(x.Bytes.Out)
 	if timed {

@@ -5,8 +5,9 @@
 // others keep (connections, pools, health, the configuration) are asked for at the same time through Sources.
 //
 // Every metric is described in docs/metrics.md. The number of series is bounded: by the slots for routes and upstreams, by the
-// registered status codes, by the listed kinds of faults, by room for sixteen reasons. The package refuses labels whose values
-// a client chooses (path, host, address, user agent), percentiles in /metrics, and the global registry.
+// registered status codes, by the listed kinds of faults, by room for sixteen reasons and listeners and for a thousand
+// certificates. The package refuses labels whose values a client chooses (path, host, address, user agent), percentiles in
+// /metrics, and the global registry.
 package metrics
 
 import (
@@ -15,6 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"straum.dev/straum/internal/edge/fault"
 )
 
 // Build says what is running.
@@ -37,16 +40,18 @@ type Metrics struct {
 	Routes    *Slots
 	Upstreams *Slots
 
-	shards   []shard
-	reasons  *words
-	build    Build
-	sources  atomic.Pointer[Sources]
-	registry *prometheus.Registry
+	shards  []shard
+	reasons *words
+	// listeners has no slots: the exchange carries the listener's name, which is found among so few faster than a slot is kept.
+	listeners *words
+	build     Build
+	sources   atomic.Pointer[Sources]
+	registry  *prometheus.Registry
 }
 
 // New makes the counters and a registry of their own that also shows the Go runtime and the process.
 func New(o Options) *Metrics {
-	m := &Metrics{shards: make([]shard, max(o.Shards, 2)), reasons: newWords(), build: o.Build}
+	m := &Metrics{shards: make([]shard, max(o.Shards, 2)), reasons: newWords(), listeners: newWords(), build: o.Build}
 	m.sources.Store(&Sources{})
 	m.Routes = newSlots(MaxRoutes, m.growRoutes)
 	m.Upstreams = newSlots(MaxUpstreams, m.growUpstreams)
@@ -90,7 +95,7 @@ func grown[cell any](table []*cell, n int) []*cell {
 type Summary struct {
 	Route string
 	Count uint64 // exchanges
-	// Faulty is how many of them were answered with a 5xx or not at all.
+	// Faulty is how many of them were answered with a 5xx, with a status of gRPC that means one, or not at all.
 	Faulty              uint64
 	P50, P95, P99       time.Duration // of the whole exchange
 	Own50, Own95, Own99 time.Duration // of the gateway's own share
@@ -118,6 +123,11 @@ func (m *Metrics) Summary() []Summary {
 		if r.spanTime > 0 {
 			s.OwnShare = float64(r.ownTime) / float64(r.spanTime)
 		}
+		for i, n := range r.grpc {
+			if grpcFaulty(fault.Code(i)) {
+				s.Faulty += n
+			}
+		}
 		if s.Count > 0 {
 			all = append(all, s)
 		}
@@ -135,6 +145,7 @@ func (m *Metrics) route(slot int) (sum routeCell) {
 		add(sum.codes[:], r.codes[:])
 		add(sum.spans[:], r.spans[:])
 		add(sum.owns[:], r.owns[:])
+		add(sum.grpc[:], r.grpc[:])
 		sum.spanTime += r.spanTime
 		sum.ownTime += r.ownTime
 		sum.in += r.in
@@ -160,15 +171,18 @@ func (m *Metrics) upstream(slot int) (sum upstreamCell) {
 }
 
 // rest sums what is counted under no slot.
-func (m *Metrics) rest() (faults [maxKinds]uint64, ends [maxEnds]uint64) {
+func (m *Metrics) rest() (faults [maxKinds]uint64, ends [maxEnds]uint64, spoken [maxWords][spokenWays]uint64) {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
 		add(faults[:], s.faults[:])
 		add(ends[:], s.ends[:])
+		for l := range spoken {
+			add(spoken[l][:], s.spoken[l][:])
+		}
 		s.mu.Unlock()
 	}
-	return faults, ends
+	return faults, ends, spoken
 }
 
 func add(to, from []uint64) {

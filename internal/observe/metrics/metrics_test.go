@@ -2,9 +2,11 @@ package metrics
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,11 +45,26 @@ func ordinary(m *Metrics) *exchange.Exchange {
 func sources() Sources {
 	return Sources{
 		Listeners: func() []Listener {
-			return []Listener{{Name: ":443", Open: 10, Parked: 4, Accepted: 100, Refused: []Count{{"limit", 3}}}}
+			return []Listener{{Name: ":443", Open: 10, Parked: 4, Accepted: 100, Refused: []Count{{"limit", 3}},
+				Handshakes: []Count{{"full", 5}, {"resumed", 15}, {"failed", 0}}, HandshakesNow: 2, HandshakeCeiling: 1024,
+				HTTP2: &HTTP2{Streams: 70, Refused: 1, Malformed: 2, ResetsReceived: 3, ResetsSent: 4,
+					GoAways: []Count{{"no_error", 6}, {"cancel", 0}}, Guards: []Count{{"resets", 1}, {"control_frames", 0}}},
+			}, {Name: "plain"}}
+		},
+		TLS: func() TLS {
+			return TLS{
+				Certificates: []Certificate{
+					{Name: "api.example.com", Key: "ECDSA P-256", Expires: time.Unix(1800000000, 0), Swaps: 3, Refusals: 1, Problem: true, Staples: true, Stapled: true},
+					{Name: "bare\xff", Key: "RSA 2048", Alarm: true}, // not obtained yet
+				},
+				Tickets: &Tickets{Rotated: time.Unix(1700000000, 5e8), Problem: true},
+				ACME: &ACME{Names: []Count{{"issued", 2}, {"failed", 0}}, Orders: []Count{{"obtained", 2}, {"failed", 1}}, Revoked: 1,
+					Challenges: []Count{{"http-01", 2}}},
+			}
 		},
 		Upstreams: func() []Upstream {
 			return []Upstream{{Name: "api", Queue: 2, Breaker: "open", Endpoints: []Endpoint{
-				{Address: "10.0.0.5:80", Healthy: true, Active: 3, Idle: 5}, {Address: "10.0.0.6:80", Ejected: true},
+				{Address: "10.0.0.5:80", Healthy: true, Active: 3, Idle: 5, Streams: 2}, {Address: "10.0.0.6:80", Ejected: true},
 			}}, {Name: "bare\xff"}}
 		},
 		Config: func() Config {
@@ -91,6 +108,16 @@ func filled() *Metrics {
 	x = ordinary(m) // codes and kinds nobody has heard of
 	x.Response.Status, x.Upstream.Status = 599, 777
 	x.Fail(fault.New(&fault.Kind{Word: "unheard"}, nil))
+	m.Observe(x)
+
+	x = ordinary(m) // as gRPC does
+	x.Response.Header.Append(exchange.ContentType, "Content-Type", "application/grpc")
+	x.Response.Trailer.Add("grpc-status", "14")
+	m.Observe(x)
+
+	x = ordinary(m) // as most come today
+	x.Request.Major, x.Request.Minor = 2, 1
+	x.Conn.TLS = &exchange.TLS{Version: tls.VersionTLS13, Protocol: "h2"}
 	m.Observe(x)
 	return m
 }
@@ -143,7 +170,7 @@ func TestDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(straum_[a-z_]+)` \\|").FindAllSubmatch(doc, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `(straum_[a-z0-9_]+)` \\|").FindAllSubmatch(doc, -1) {
 		told[string(m[1])] = true
 	}
 	name := regexp.MustCompile(`fqName: "([^"]+)"`)
@@ -216,6 +243,124 @@ func TestConcurrent(t *testing.T) {
 	}
 	if n := len(*m.reasons.list.Load()); n != maxWords {
 		t.Errorf("%d reasons; the room is for %d", n, maxWords)
+	}
+}
+
+// TestGRPC holds where the status of gRPC is looked for, and which count as faulty.
+func TestGRPC(t *testing.T) {
+	f := func(kind, head, trailer, want string, faulty uint64) {
+		t.Helper()
+		m := New(Options{Shards: 2})
+		x := ordinary(m)
+		x.Response.Header.Append(exchange.ContentType, "Content-Type", kind)
+		if head != "" {
+			x.Response.Header.Add("Grpc-Status", head)
+		}
+		if trailer != "" {
+			x.Response.Trailer.Add("grpc-status", trailer)
+		}
+		m.Observe(x)
+		got := ""
+		for i, n := range m.route(x.Route.Slot).grpc {
+			if n > 0 {
+				got += grpcNames[i]
+			}
+		}
+		if s := m.Summary(); got != want || s[0].Faulty != faulty || s[0].Count != 1 {
+			t.Errorf("%q, %q, %q: counted as %q, %+v", kind, head, trailer, got, s)
+		}
+	}
+	f("application/grpc", "", "0", "ok", 0)
+	f("application/grpc+proto", "", "14", "unavailable", 1)
+	f("application/grpc", "13", "", "internal", 1)
+	f("application/grpc", "12", "", "unimplemented", 0)
+	f("application/grpc", "5", "13", "not_found", 0)
+	f("application/grpc", "", "99", "unknown", 1)
+	f("application/grpc", "", "", "", 0)
+	f("application/grpc", "", "x", "", 0)
+	f("application/json", "", "14", "", 0)
+	m, x := New(Options{}), &exchange.Exchange{}
+	x.Begin(&exchange.Conn{}, 1)
+	x.Response.Status = 503
+	x.Response.Header.Append(exchange.ContentType, "Content-Type", "application/grpc")
+	x.Response.Header.Add("grpc-status", "14")
+	if m.Observe(x); m.Summary()[0].Faulty != 1 {
+		t.Errorf("one answer fails twice: %+v", m.Summary())
+	}
+	for i, name := range grpcNames {
+		if name == "" {
+			t.Errorf("the status %d has no name", i)
+		}
+	}
+}
+
+// TestWays holds the labels against each way a client can speak.
+func TestWays(t *testing.T) {
+	f := func(major, minor uint8, settled *exchange.TLS, want string) {
+		t.Helper()
+		x := &exchange.Exchange{}
+		x.Begin(&exchange.Conn{TLS: settled}, 1)
+		x.Request.Major, x.Request.Minor = major, minor
+		way := wayOf(x)
+		if got := protocols[way/versions] + " " + tlsVersions[way%versions]; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	f(0, 0, nil, "none none")
+	f(0, 0, &exchange.TLS{Version: tls.VersionTLS12}, "none 1.2")
+	f(1, 0, nil, "http/1.0 none")
+	f(1, 1, &exchange.TLS{Version: tls.VersionTLS12}, "http/1.1 1.2")
+	f(1, 9, nil, "http/1.1 none")
+	f(2, 1, nil, "h2 none")
+	f(2, 1, &exchange.TLS{Version: tls.VersionTLS13}, "h2 1.3")
+}
+
+// TestListenersAreBounded counts under other what listeners beyond the room are spoken to.
+func TestListenersAreBounded(t *testing.T) {
+	m := New(Options{})
+	x := ordinary(m)
+	for i := range 40 {
+		x.Conn.Listener = fmt.Sprint("listener", i)
+		m.Observe(x)
+	}
+	_, _, spoken := m.rest()
+	total := uint64(0)
+	for l := range spoken {
+		for _, n := range spoken[l] {
+			total += n
+		}
+	}
+	if names := *m.listeners.list.Load(); total != 40 || len(names) != maxWords || names[0] != Other || spoken[0][0] != 40-(maxWords-1) {
+		t.Errorf("%d counted, %d of them under %s, for %d listeners", total, spoken[0][0], names[0], len(names))
+	}
+}
+
+func TestMerged(t *testing.T) {
+	at := func(n int64) time.Time { return time.Unix(n, 0) }
+	got := merged([]Certificate{
+		{Name: "a", Key: "RSA", Expires: at(20), Swaps: 1, Staples: true, Stapled: true},
+		{Name: "a", Key: "ECDSA", Expires: at(5)},
+		{Name: "a", Key: "RSA", Expires: at(10), Swaps: 2, Refusals: 1, Problem: true, Alarm: true},
+		{Name: "a", Key: "RSA"},
+		{Name: "b", Staples: true, Stapled: true},
+		{Name: "b", Staples: true},
+	})
+	want := []Certificate{
+		{Name: "a", Key: "RSA", Expires: at(10), Swaps: 3, Refusals: 1, Problem: true, Staples: true, Stapled: true, Alarm: true},
+		{Name: "a", Key: "ECDSA", Expires: at(5)},
+		{Name: "b", Staples: true},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+
+	var many []Certificate
+	for i := range MaxCertificates + 500 {
+		many = append(many, Certificate{Name: fmt.Sprint(i), Expires: at(int64(10_000 - i)), Problem: i == MaxCertificates+7})
+	}
+	got = merged(many)
+	if last := got[len(got)-1]; len(got) != MaxCertificates || last.Name != Other || last.Key != Other || !last.Problem || last.Expires != at(10_000-MaxCertificates-499) {
+		t.Errorf("%d certificates, the last %+v", len(got), last)
 	}
 }
 

@@ -7,6 +7,7 @@ import "time"
 type Sources struct {
 	Listeners func() []Listener
 	Upstreams func() []Upstream
+	TLS       func() TLS
 	Config    func() Config
 	Log       func() Log
 }
@@ -24,6 +25,22 @@ type Listener struct {
 	Parked   int    // of them idle, without a buffer
 	Accepted uint64
 	Refused  []Count
+
+	Handshakes       []Count // of TLS, by how they ended; nil for a listener without TLS
+	HandshakesNow    int     // under way
+	HandshakeCeiling int     // how many may be
+	HTTP2            *HTTP2  // nil when the listener does not speak it
+}
+
+// HTTP2 are the numbers of a listener's HTTP/2.
+type HTTP2 struct {
+	Streams        uint64 // opened, also those that were refused
+	Refused        uint64
+	Malformed      uint64
+	ResetsReceived uint64
+	ResetsSent     uint64
+	GoAways        []Count // connections ended, by the code the client was told
+	Guards         []Count // connections ended by a guard, by which
 }
 
 // Upstream are the numbers of one upstream.
@@ -41,6 +58,42 @@ type Endpoint struct {
 	Ejected bool // taken out because of its answers
 	Active  int  // exchanges under way
 	Idle    int  // connections kept open for the next exchange
+	Streams int  // exchanges under way on connections that carry several (HTTP/2)
+}
+
+// TLS are the numbers of certificates and of what is around them.
+type TLS struct {
+	Certificates []Certificate
+	Tickets      *Tickets // nil when no listener has spoken TLS
+	ACME         *ACME    // nil when no certificate was ever asked for
+}
+
+// Certificate are the numbers of one certificate. Several that have Name and Key in common are shown as one: the one that ends
+// first, with the worst of the rest.
+type Certificate struct {
+	Name     string // the first of its names
+	Key      string // its kind of key
+	Expires  time.Time
+	Swaps    uint64 // times a new one was taken from disk
+	Refusals uint64 // times a new one was refused
+	Problem  bool   // what is on disk now is refused
+	Staples  bool   // it has a responder to ask
+	Stapled  bool   // its answer is shown
+	Alarm    bool   // it is revoked, or demands stapling and has nothing to staple
+}
+
+// Tickets are the numbers of the keys of session tickets.
+type Tickets struct {
+	Rotated time.Time
+	Problem bool // they will not outlive the process
+}
+
+// ACME are the numbers of certificates that are asked for.
+type ACME struct {
+	Names      []Count // by how things stand with them
+	Orders     []Count // by what became of them
+	Revoked    uint64  // certificates found revoked
+	Challenges []Count // questions of the authority that were answered, by kind
 }
 
 // Config tells which configuration serves.

@@ -225,6 +225,9 @@ func (s *Session) Decode(x *exchange.Exchange) *fault.Fault {
 		}
 		x.Times.Decoded = clock.Now()
 	}
+	if s.info.Secure {
+		x.Request.Scheme = "https"
+	}
 	d.last = d.head.close || x.Request.Minor == 0 && !d.head.keepAlive
 	if x.Request.Length != 0 {
 		s.beginBody(x)

@@ -1,0 +1,227 @@
+package listen
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/socket"
+)
+
+// TLS is how a listener shakes hands.
+type TLS struct {
+	Config *tls.Config
+	// Timeout is how long a handshake may take; 0 means 10 s.
+	Timeout time.Duration
+	// Ceiling is how many handshakes may be under way; 0 means 1024. When there is one more, the oldest is cut: honest clients are
+	// done within some round trips, so it is most likely of one that only holds a place.
+	Ceiling int
+}
+
+func (t *TLS) timeout() int64 {
+	if t.Timeout == 0 {
+		return int64(10 * time.Second)
+	}
+	return int64(t.Timeout)
+}
+
+func (t *TLS) ceiling() int {
+	if t.Ceiling == 0 {
+		return 1024
+	}
+	return t.Ceiling
+}
+
+// handshakes are those under way on one listener, in the order of their beginning.
+type handshakes struct {
+	mu             sync.Mutex
+	oldest, newest *handshake
+	n              int
+
+	counts [outcomes]atomic.Uint64
+}
+
+// handshake is one under way.
+type handshake struct {
+	sock         *socket.Conn
+	older, newer *handshake
+	cut          bool
+}
+
+// Outcome is how a handshake ended.
+type Outcome uint8
+
+// The outcomes of handshakes.
+const (
+	Full    Outcome = iota
+	Resumed         // with a ticket of an earlier one
+	Late            // it took longer than it may
+	Cut             // to make room for another
+	Gone            // the client left
+	Refused         // the client did not like our certificate or what we offer
+	NoTLS           // the client spoke something else
+	Failed          // we did not like what the client offered or showed, or had no certificate for it
+	outcomes
+)
+
+func (o Outcome) String() string {
+	return [...]string{"full", "resumed", "timeout", "cut", "client_gone", "client_refused", "not_tls", "failed"}[o]
+}
+
+// begin counts a handshake in, and cuts the oldest when there are more than may be.
+func (h *handshakes) begin(sock *socket.Conn, ceiling int) *handshake {
+	one := &handshake{sock: sock}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	one.older = h.newest
+	if h.newest != nil {
+		h.newest.newer = one
+	} else {
+		h.oldest = one
+	}
+	h.newest = one
+	h.n++
+	if h.n > ceiling {
+		victim := h.oldest
+		h.remove(victim)
+		victim.cut = true
+		victim.sock.Kill() // its owner cannot close it before it has the lock
+	}
+	return one
+}
+
+// end counts a handshake out and says whether it was cut.
+func (h *handshakes) end(one *handshake) (cut bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !one.cut {
+		h.remove(one)
+	}
+	return one.cut
+}
+
+// remove takes a handshake out of the row. The lock is held.
+func (h *handshakes) remove(one *handshake) {
+	if one.older != nil {
+		one.older.newer = one.newer
+	} else {
+		h.oldest = one.newer
+	}
+	if one.newer != nil {
+		one.newer.older = one.older
+	} else {
+		h.newest = one.older
+	}
+	one.older, one.newer = nil, nil
+	h.n--
+}
+
+// underWay is how many there are.
+func (h *handshakes) underWay() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.n
+}
+
+// secure carries out the handshake of a connection, of which early was read already, and says whether it succeeded.
+func (c *conn) secure(t *TLS, early []byte) bool {
+	growStack()
+	h := &c.l.handshakes
+	one := h.begin(c.sock, t.ceiling())
+	err := c.sock.ServeTLS(t.Config, early, clock.Now()+t.timeout(), c.l.set.turns)
+	cut := h.end(one)
+	if err != nil {
+		outcome := Cut
+		if !cut {
+			outcome = c.explain(err)
+		}
+		h.counts[outcome].Add(1)
+		return false
+	}
+	state := c.sock.TLS()
+	c.info.Secure = true
+	c.info.TLS = &exchange.TLS{
+		Version:  state.Version,
+		Suite:    state.CipherSuite,
+		Resumed:  state.DidResume,
+		Name:     strings.ToLower(state.ServerName),
+		Protocol: state.NegotiatedProtocol,
+	}
+	if len(state.VerifiedChains) > 0 {
+		c.info.TLS.Client = state.PeerCertificates[0]
+	}
+	if state.DidResume {
+		h.counts[Resumed].Add(1)
+	} else {
+		h.counts[Full].Add(1)
+	}
+	return true
+}
+
+// growStack makes the goroutine's stack as large as a handshake needs, at once. Growing it step by step copies it four times, which was
+// a twentieth of a handshake.
+//
+//go:noinline
+func growStack() {
+	var room [10 << 10]byte
+	use(&room)
+}
+
+//go:noinline
+func use(*[10 << 10]byte) {}
+
+// explain says what a failed handshake was. A client that speaks HTTP without TLS is told so.
+func (c *conn) explain(err error) Outcome {
+	var record tls.RecordHeaderError
+	var remote *net.OpError
+	switch {
+	case err == socket.ErrTimeout:
+		return Late
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return Gone
+	case errors.As(err, &record):
+		if record.Conn != nil && speaksHTTP(record.RecordHeader) {
+			c.sock.WritePlain(wrongScheme)
+		}
+		return NoTLS
+	case errors.As(err, &remote) && remote.Op == "remote error",
+		// OpenSSL says without encryption that it does not accept our certificate, where TLS 1.3 has it encrypted already.
+		remote != nil && strings.Contains(remote.Error(), "bad record MAC"):
+		return Refused
+	}
+	return Failed
+}
+
+// speaksHTTP says whether the first bytes of a connection are those of a request line.
+func speaksHTTP(first [5]byte) bool {
+	for _, method := range [...]string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET"} {
+		if string(first[:]) == method {
+			return true
+		}
+	}
+	return false
+}
+
+// wrongScheme is the whole answer to a client that speaks HTTP where TLS is spoken.
+var wrongScheme = func() []byte {
+	const body = `{"type":"about:blank","title":"TLS is spoken here","status":400,` +
+		`"detail":"This port expects TLS. Ask for the same address with https:// in front."}` + "\n"
+	return bytes.Join([][]byte{
+		[]byte("HTTP/1.1 400 Bad Request"),
+		[]byte("Content-Type: application/problem+json"),
+		[]byte("Content-Length: " + strconv.Itoa(len(body))),
+		[]byte("Connection: close"),
+		nil,
+		[]byte(body),
+	}, []byte("\r\n"))
+}()

@@ -1,0 +1,97 @@
+package upstream
+
+import (
+	"time"
+
+	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/fault"
+)
+
+// share gets a place on an HTTP/2 connection: on one that there is, or on a new one, or one that comes free in time. A new one may turn
+// out to speak HTTP/1.1; then it is the call's own. It returns neither when the answer was somebody else's to find and the call has to
+// look again.
+func (c *Call) share() (connection, *fault.Fault) {
+	s := c.line.shared
+	if conn := s.take(); conn != nil {
+		return c.reuse(connection{shared: conn}), nil
+	}
+	mine, other := s.begin()
+	switch {
+	case mine != nil:
+		conn, f := c.open(false)
+		told := f
+		if f != nil && (f.Kind == fault.ConnectTimeout || f.Kind.Side != fault.Upstream) {
+			told = nil // it may be about this exchange's time, or its client
+		}
+		s.end(mine, told)
+		return conn, f
+	case other != nil:
+		c.queued = true
+		return connection{}, c.awaitOpening(other)
+	}
+	c.queued = true
+	return c.awaitPlace()
+}
+
+// awaitOpening waits for a connection that another exchange opens.
+func (c *Call) awaitOpening(o *opening) *fault.Fault {
+	by := c.connectBy()
+	f := c.until(o.done, by)
+	if f == nil {
+		return o.fault
+	}
+	if f == errTimeUp {
+		return fault.At(fault.ConnectTimeout, fault.NotConnected, nil)
+	}
+	return f
+}
+
+// awaitPlace waits for a place on one of the connections, as many of which there are as may be.
+func (c *Call) awaitPlace() (connection, *fault.Fault) {
+	s, set := c.line.shared, &c.view.settings.Pool
+	w, ok := s.enqueue(set.Queue)
+	if !ok {
+		return connection{}, &fault.Fault{Kind: fault.Saturated, RetryAfter: 1}
+	}
+	defer s.leave(w)
+	by := c.sooner(c.began + int64(set.QueueTimeout))
+	for {
+		if conn := s.take(); conn != nil { // something may have come free just before
+			return c.reuse(connection{shared: conn}), nil
+		}
+		if !s.full() {
+			return connection{}, nil
+		}
+		switch f := c.until(w, by); f {
+		case nil:
+		case errTimeUp:
+			return connection{}, &fault.Fault{Kind: fault.QueueTimeout, RetryAfter: 1}
+		default:
+			return connection{}, f
+		}
+	}
+}
+
+// errTimeUp is what until returns at the end of its time.
+var errTimeUp = &fault.Fault{Kind: fault.QueueTimeout}
+
+// until waits until something happens, or the time by, and as long as the client is there.
+func (c *Call) until(happens <-chan struct{}, by int64) *fault.Fault {
+	timer := time.NewTimer(pause(clock.Now(), by))
+	defer timer.Stop()
+	for {
+		select {
+		case <-happens:
+			return nil
+		case <-timer.C:
+		}
+		now := clock.Now()
+		if f := c.Tick(now); f != nil {
+			return f
+		}
+		if now >= by {
+			return errTimeUp
+		}
+		timer.Reset(pause(now, by))
+	}
+}
