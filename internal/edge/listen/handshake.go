@@ -66,7 +66,7 @@ const (
 	Full    Outcome = iota
 	Resumed         // with a ticket of an earlier one
 	Late            // it took longer than it may
-	Cut             // to make room for another
+	Cut             // to make room for another, or because the listener goes away
 	Gone            // the client left
 	Refused         // the client did not like our certificate or what we offer
 	NoTLS           // the client spoke something else
@@ -92,12 +92,25 @@ func (h *handshakes) begin(sock *socket.Conn, ceiling int) *handshake {
 	h.newest = one
 	h.n++
 	if h.n > ceiling {
-		victim := h.oldest
-		h.remove(victim)
-		victim.cut = true
-		victim.sock.Kill() // its owner cannot close it before it has the lock
+		h.cut(h.oldest)
 	}
 	return one
+}
+
+// cutAll cuts those that are under way: of a listener that goes away, whose clients have had their time.
+func (h *handshakes) cutAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.oldest != nil {
+		h.cut(h.oldest)
+	}
+}
+
+// cut makes a handshake fail. The lock is held, without which its owner cannot close the socket.
+func (h *handshakes) cut(victim *handshake) {
+	h.remove(victim)
+	victim.cut = true
+	victim.sock.Kill()
 }
 
 // end counts a handshake out and says whether it was cut.
@@ -138,7 +151,11 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 	growStack()
 	h := &c.l.handshakes
 	one := h.begin(c.sock, t.ceiling())
-	err := c.sock.ServeTLS(t.Config, early, clock.Now()+t.timeout(), c.l.set.turns)
+	patience := t.timeout()
+	if c.l.Draining() {
+		patience = min(patience, int64(firstWords))
+	}
+	err := c.sock.ServeTLS(t.Config, early, clock.Now()+patience, c.l.set.turns)
 	cut := h.end(one)
 	if err != nil {
 		outcome := Cut

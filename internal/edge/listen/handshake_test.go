@@ -243,3 +243,14 @@ func TestHandshakesUnderFire(t *testing.T) {
 		t.Errorf("%d turns were not given back", len(set.turns))
 	}
 }
+
+func TestSilentOnesDoNotHoldUpADrain(t *testing.T) {
+	set, _, address, _ := secureWith(t, func(s *TLS) { s.Timeout = time.Hour })
+	for i := range 3 {
+		dial(t, address)
+		await(t, "it is seen", func() bool { return stat(set).HandshakesUnderWay == i+1 })
+	}
+	if cut := set.Drain(t.Context()); cut != 0 {
+		t.Errorf("%d connections held on to the end", cut)
+	}
+}

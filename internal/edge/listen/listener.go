@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
 // listener is one address that connections are accepted on.
@@ -122,6 +123,7 @@ func (l *listener) stop() {
 	l.stopping = append(l.stopping, l.acceptors...)
 	l.acceptors = nil
 	l.set.lot.closeRow(&l.row)
+	time.AfterFunc(firstWords, l.handshakes.cutAll)
 }
 
 // ended says that a stopped listener has no sockets and no connections left.

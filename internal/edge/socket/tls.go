@@ -171,6 +171,16 @@ func (w *work) sendRecords(fd uintptr) bool {
 	return false // the answer will make the socket readable
 }
 
+// Farewell writes the last words, as far as that needs no waiting. Nothing can be written after them.
+func (c *Conn) Farewell(words []byte) {
+	if c.layer == nil {
+		sysWrite(c.fd, words) // best effort
+		return
+	}
+	c.layer.wire.closing.Store(true)
+	c.layer.tls.Write(words)
+}
+
 // bye ends TLS in the sending direction if that needs no waiting.
 func (l *layer) bye() {
 	if l.bid {

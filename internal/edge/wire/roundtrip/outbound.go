@@ -99,6 +99,13 @@ type outbound struct {
 	granted  chan struct{} // closed when it was told
 	over     chan struct{} // closed by stop
 
+	// The library closes a body it has no use for any more, and waits for a Read under way before it tells of the answer's end. So Close
+	// makes that Read return; but not once stop has given the codec back, which may serve another exchange then.
+	closing sync.Mutex
+	codec   exchange.Codec // nil once stop was called
+	closed  chan struct{}  // closed by Close
+	cut     atomic.Bool    // Close interrupted a Read
+
 	ended   atomic.Bool  // the library has had it all
 	endedAt atomic.Int64 // when
 	moved   atomic.Int64 // when the last run was handed out, 0 while the next is being read
@@ -114,6 +121,8 @@ func (o *outbound) Read(p []byte) (int, error) {
 	select {
 	case <-o.over:
 		return 0, errStopped
+	case <-o.closed:
+		return 0, errStopped
 	default:
 	}
 	if o.ended.Load() {
@@ -126,6 +135,8 @@ func (o *outbound) Read(p []byte) (int, error) {
 			o.awaiting = false
 		case <-o.over:
 			return 0, errStopped
+		case <-o.closed:
+			return 0, errStopped
 		}
 	}
 	for len(o.rest) == 0 {
@@ -135,6 +146,9 @@ func (o *outbound) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if err != nil {
+			if o.cut.Load() {
+				return 0, errStopped // our own doing, and nobody's fault
+			}
 			var f *fault.Fault
 			if !errors.As(err, &f) {
 				f = fault.New(fault.Internal, err)
@@ -164,11 +178,33 @@ func (o *outbound) end() {
 	o.ended.Store(true)
 }
 
-// Close implements io.Closer: the library reads no more. Whether it still does so just now is for stop to find out.
-func (o *outbound) Close() error { return nil }
+// Close implements io.Closer: the library reads no more. It may do so just now.
+func (o *outbound) Close() error {
+	o.closing.Lock()
+	defer o.closing.Unlock()
+	select {
+	case <-o.closed:
+		return nil
+	default:
+		close(o.closed)
+	}
+	if o.codec == nil || o.ended.Load() {
+		return nil
+	}
+	if o.mu.TryLock() { // nobody reads, and nobody will
+		o.mu.Unlock()
+		return nil
+	}
+	o.cut.Store(true)
+	o.codec.StopBody()
+	return nil
+}
 
 // stop takes the body back, whoever reads it at the moment. interrupted says that the client's side was stopped in the middle.
 func (o *outbound) stop(codec exchange.Codec) (interrupted bool) {
+	o.closing.Lock()
+	o.codec = nil
+	o.closing.Unlock()
 	close(o.over)
 	if !o.mu.TryLock() {
 		interrupted = !o.ended.Load()
@@ -179,5 +215,5 @@ func (o *outbound) stop(codec exchange.Codec) (interrupted bool) {
 	}
 	o.body, o.from, o.rest = nil, nil, nil
 	o.mu.Unlock()
-	return interrupted
+	return interrupted || o.cut.Load()
 }
