@@ -155,19 +155,39 @@ func TestWindowComesBack(t *testing.T) {
 	set.StreamWindow, set.ConnWindow = 64<<10, 64<<10
 	p := serve(t, set, answering(hello))
 	c := connect(t, p)
-	run := make([]byte, 8<<10)
 	sent := int64(0)
-	id := uint32(1)
-	for ; sent < 1<<20; id += 2 {
+	send := func(id uint32, size int) {
+		t.Helper()
+		c.until("room", func() bool { return sent+int64(size)+256 < c.granted+firstWindow })
+		c.framer.WriteDataPadded(id, false, make([]byte, size), make([]byte, 255))
+		sent += int64(size) + 256
+	}
+	for id := uint32(1); sent < 1<<20; id += 2 {
 		c.post(id)
-		for range 3 {
-			c.until("room", func() bool { return sent+9<<10 < c.granted+firstWindow })
-			c.framer.WriteDataPadded(id, false, run, make([]byte, 100))
-			sent += 8<<10 + 101
-		}
-		if got := c.outcome(id); got != "200" {
-			t.Fatalf("after %d bytes: %s", sent, got)
-		}
+		send(id, 1<<10)
+		send(id, 8<<10)
+		s := c.stream(id)
+		c.until("the early answer", func() bool { return s.reset != "" })
+		send(id, 8<<10) // late
+		send(id, 1<<10)
+	}
+}
+
+// Padding is given back like content that was taken, on the stream and the connection.
+func TestPadding(t *testing.T) {
+	set := roomy()
+	set.StreamWindow, set.ConnWindow = 64<<10, 64<<10
+	p := serve(t, set, answering(reading))
+	c := connect(t, p)
+	c.post(1)
+	s := c.stream(1)
+	const run, pad, runs = 1 << 10, 255, 500
+	for sent := range int64(runs) {
+		c.until("room", func() bool { return (sent+1)*(run+pad+1) <= min(c.granted+firstWindow, s.granted+64<<10) })
+		c.framer.WriteDataPadded(1, sent == runs-1, make([]byte, run), make([]byte, pad))
+	}
+	if got := c.done(1).data.String(); got != fmt.Sprint(runs*run) {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"straum.dev/straum/internal/edge/exchange"
 )
 
-// The grammar of names, values, hosts and lengths is that of wire/http1, so that one request means the same whichever way it comes;
-// a test of the flow holds the two against each other. Only names differ: here they must be in lower case.
+// The grammar of names, values, hosts and lengths is that of wire/http1, so that one request means the same whichever way it comes.
+// Only names differ: here they must be in lower case.
 
 const (
 	nameByte = 1 << iota // may stand in a field name: a token byte that is not upper case

@@ -388,7 +388,7 @@ func TestDrips(t *testing.T) {
 
 // Breaches of the protocol end the connection with the code that says which.
 func TestBreaches(t *testing.T) {
-	p := serve(t, roomy(), answering(hello))
+	p := serve(t, roomy(), answering(reading))
 	f := func(want string, send func(c *peer)) {
 		t.Helper()
 		c := connect(t, p)
@@ -487,9 +487,9 @@ func TestBreaches(t *testing.T) {
 			t.Errorf("another stream: %s", got)
 		}
 	}
-	g("stream_closed", func(c *peer) {
-		c.framer.WriteData(1, true, nil)
-		c.stream(1).reset = ""
-		c.framer.WriteData(1, true, nil)
-	})
+	g("stream_closed", func(c *peer) { c.framer.WriteData(1, true, nil); c.framer.WriteData(1, true, nil) })
+	g("stream_closed", func(c *peer) { c.framer.WriteData(1, true, nil); c.done(1); c.framer.WriteData(1, true, nil) })
+	g("protocol_error", func(c *peer) { c.framer.WriteWindowUpdate(1, 0) })
+	g("flow_control_error", func(c *peer) { c.framer.WriteWindowUpdate(1, maxWindow) })
+	g("protocol_error", func(c *peer) { c.ask(1, true, ":status", "200") })
 }

@@ -225,9 +225,9 @@ func (s *Session) oldStream(h *header) *breach {
 	defer s.mu.Unlock()
 	st := s.find(h.stream)
 	switch {
-	case st == nil && s.wasReset(h.stream), st != nil && st.closed && !st.gone:
+	case st == nil && s.wasForgotten(h.stream), st != nil && st.closed && !st.gone:
 		return nil // on its way when we reset the stream
-	case st == nil:
+	case st == nil, st.sentEnd && st.recvEnded:
 		return breachClosed
 	case st.recvEnded || st.closed:
 		s.sendReset(h.stream, StreamClosed)
@@ -373,7 +373,7 @@ func (s *Session) admit(h *header, size, pad int64) *breach {
 	st := s.find(h.stream)
 	switch {
 	case st == nil || st.closed || st.recvEnded:
-		ours := st == nil && s.wasReset(h.stream) || st != nil && st.closed && !st.gone
+		ours := st == nil && s.wasForgotten(h.stream) || st != nil && st.closed && !st.gone
 		s.data.stream = 0 // nobody takes it
 		s.giveBack(size)
 		if ours {

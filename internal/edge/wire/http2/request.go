@@ -81,14 +81,12 @@ func (s *Session) request(b *block, st *stream) (malformed string) {
 
 // judge finds what a sound request asks for, or why that is refused.
 func (s *Session) judge(b *block, r *exchange.Request) *fault.Fault {
-	r.Scheme = "http"
-	switch {
-	case foldIs(b.scheme, "https"):
-		if s.info.Secure {
-			r.Scheme = "https"
-		}
-	case !foldIs(b.scheme, "http"):
+	if !foldIs(b.scheme, "https") && !foldIs(b.scheme, "http") {
 		return errScheme
+	}
+	r.Scheme = "http" // how the client reached us is what we know, whatever it says
+	if s.info.Secure {
+		r.Scheme = "https"
 	}
 	if f := splitPath(b.path, s.set.Limits.Target, r); f != nil {
 		return f

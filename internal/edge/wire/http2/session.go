@@ -90,12 +90,12 @@ type Session struct {
 	peerFrame  int64 // largest payload the client takes
 	sendWindow int64
 	recvWindow int64
-	owed       int64 // bytes taken that the client was not told of
-	kept       int64 // bytes kept by all streams to be sent again
-	work       int   // done since it was last taken, see budget
-	completed  int   // streams, likewise
-	recent     [16]uint32
-	resets     int
+	owed       int64      // bytes taken that the client was not told of
+	kept       int64      // bytes kept by all streams to be sent again
+	work       int        // done since it was last taken, see budget
+	completed  int        // streams, likewise
+	recent     [64]uint32 // streams that are over, of which frames may still come
+	forgotten  int
 	queueFull  bool
 	closing    bool // the last frame was put into out
 	dead       bool // nothing can be written any more

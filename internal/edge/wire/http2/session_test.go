@@ -127,6 +127,10 @@ func TestBytesAreCounted(t *testing.T) {
 	c.framer.WriteData(1, true, []byte("123"))
 	// HEADERS with :status, date and content-length, behind the byte that says our encoder has no table, and DATA.
 	o.is(t, fmt.Sprintf("completed none in=%d out=%d", 9+len(block)+9+3, 9+1+1+6+4+9+5))
+	block = c.encode(":method", "POST", ":scheme", "http", ":path", "/", ":authority", "a")
+	c.framer.WriteHeaders(framing.HeadersFrameParam{StreamID: 3, BlockFragment: block, EndHeaders: true})
+	c.framer.WriteData(3, true, []byte("123"))
+	o.is(t, fmt.Sprintf("completed none in=%d out=%d", 9+len(block)+9+3, 9+1+6+4+9+5)) // which is said once
 }
 
 // A client that holds its window shut loses the stream, and nothing else.
@@ -483,4 +487,22 @@ func TestUnanswered(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	o.is(t, "unanswered")
+}
+
+// TestEarlyAnswerToLittle: what is missing of a short content is let come, instead of resetting a stream whose answer is complete.
+func TestEarlyAnswerToLittle(t *testing.T) {
+	p := serve(t, roomy(), answering(hello))
+	c := connect(t, p)
+	for id := uint32(1); id < 400; id += 2 {
+		c.post(id, "content-length", "10")
+		if got := c.outcome(id); got != "200" {
+			t.Fatalf("got %q", got)
+		}
+		c.framer.WriteData(id, false, []byte("01234"))
+		c.framer.WriteData(id, true, []byte("56789"))
+	}
+	c.roundTrip()
+	if got := p.set.Stats.ResetsSent.Load(); got != 0 {
+		t.Errorf("%d streams were reset", got)
+	}
 }

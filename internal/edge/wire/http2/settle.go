@@ -1,7 +1,6 @@
 package http2
 
 import (
-	"io"
 	"time"
 
 	"straum.dev/straum/internal/bufpool"
@@ -197,7 +196,5 @@ func (s *Session) goodbye() {
 		return
 	}
 	s.stats.goAways[NoError].Add(1)
-	if _, err := s.conn.TryWrite(appendGoAway(nil, s.lastID, NoError, ""), nil); err != nil && err != io.EOF {
-		return // nobody is there to be told
-	}
+	s.conn.Farewell(appendGoAway(nil, s.lastID, NoError, ""))
 }

@@ -114,6 +114,9 @@ func (st *stream) end(panicked any) (spare bool) {
 		switch {
 		case !st.sentEnd:
 			s.reset(st, InternalError)
+		case !st.recvEnded && st.little():
+			st.closed = true
+			s.forget(st.id)
 		case !st.recvEnded:
 			s.reset(st, NoError) // the response is complete, and no more of the request is needed (RFC 9113 §8.1)
 		}
@@ -128,6 +131,12 @@ func (st *stream) end(panicked any) (spare bool) {
 	}
 	s.spare = append(s.spare, st)
 	return true
+}
+
+// little says whether the client may send all that is missing of its content without being told anything. Then it is let do so and what
+// comes is dropped: there are clients that take a stream for failed whose reset comes while they send, response or not.
+func (st *stream) little() bool {
+	return st.body.length >= 0 && st.body.length-st.body.got <= st.recvWindow
 }
 
 // spareStream takes a stream whose goroutine waits for it, nil when there is none.
@@ -206,14 +215,19 @@ func (s *Session) reset(st *stream, code Code) {
 
 // sendReset sends RST_STREAM and remembers that frames for the stream may still be on their way. The lock is held.
 func (s *Session) sendReset(id uint32, code Code) {
-	s.recent[s.resets%len(s.recent)] = id
-	s.resets++
+	s.forget(id)
 	s.stats.ResetsSent.Add(1)
 	s.control(appendReset(s.scratch[:0], id, code))
 }
 
-// wasReset says whether we reset a stream a moment ago.
-func (s *Session) wasReset(id uint32) bool {
+// forget notes that frames for a stream which is over may still be on their way. The lock is held.
+func (s *Session) forget(id uint32) {
+	s.recent[s.forgotten%len(s.recent)] = id
+	s.forgotten++
+}
+
+// wasForgotten says whether a stream was over before its client could know.
+func (s *Session) wasForgotten(id uint32) bool {
 	for _, other := range s.recent {
 		if other == id {
 			return true
