@@ -3,7 +3,8 @@ package route
 import (
 	"fmt"
 	"strings"
-	"unsafe"
+
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 // AppendHost gives the form of a Host value that Lookup wants: lower case, no
@@ -16,22 +17,7 @@ func AppendHost(dst []byte, raw string) (host string, ext []byte) {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
 		host = host[:i]
 	}
-	host = strings.TrimSuffix(host, ".")
-	for i := 0; i < len(host); i++ {
-		if 'A' <= host[i] && host[i] <= 'Z' {
-			base := len(dst)
-			for j := 0; j < len(host); j++ {
-				c := host[j]
-				if 'A' <= c && c <= 'Z' {
-					c |= 0x20
-				}
-				dst = append(dst, c)
-			}
-			out := dst[base:]
-			return unsafe.String(unsafe.SliceData(out), len(out)), dst
-		}
-	}
-	return host, dst
+	return grammar.AppendLower(dst, grammar.TrimDot(host))
 }
 
 // hostPattern is a host a route asks for: a name, the suffix of a wildcard, or any.

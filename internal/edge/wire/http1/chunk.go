@@ -6,6 +6,7 @@ import (
 	"straum.dev/straum/internal/bufpool"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 // Bounds of the chunked coding. A chunk's size line carries little, so that many tiny chunks cannot make us read much more than
@@ -54,7 +55,7 @@ func (s chunkState) complete(b []byte) bool {
 	if end < 0 {
 		return false
 	}
-	if class[b[0]]&hexDigit == 0 {
+	if !grammar.IsHexDigit(b[0]) {
 		return true // it will be refused, for which nothing is waited for
 	}
 	rest := b[end+1:]
@@ -127,7 +128,7 @@ func (b *body) sizeLine(unread []byte) (size int64, n int, err error) {
 		line = unread[:end-1]
 	}
 	digits := 0
-	for digits < len(line) && class[line[digits]]&hexDigit != 0 {
+	for digits < len(line) && grammar.IsHexDigit(line[digits]) {
 		size = size<<4 | int64(hexValue(line[digits]))
 		if digits++; digits > maxSizeDigits {
 			return 0, 0, errChunkSize
@@ -146,7 +147,7 @@ func (b *body) sizeLine(unread []byte) (size int64, n int, err error) {
 		return 0, 0, errChunkExtension
 	case end < 0:
 		return 0, 0, errMore
-	case !cleanValue(extension):
+	case !grammar.IsValue(view(extension)):
 		return 0, 0, errChunkExtension
 	}
 	if b.extensions += len(extension); b.extensions > maxExtensions {

@@ -2,9 +2,9 @@
 // towards endpoints. It turns bytes into an exchange and back, following RFC 9110 and RFC 9112 strictly: whatever two readers
 // could take in two ways is refused, because the other reader is the endpoint behind us.
 //
-// In reading order: grammar.go (bytes), head.go (lines and fields), request.go and response.go (heads), body.go and chunk.go
-// (content in), encode.go (heads and content out), session.go (a client's connection), try.go (one request to an endpoint),
-// tunnel.go (after 101).
+// What names, values, targets and hosts may be made of stands in package grammar. In reading order: head.go (lines and fields),
+// request.go and response.go (heads), body.go and chunk.go (content in), encode.go (heads and content out), session.go (a client's
+// connection), try.go (one request to an endpoint), tunnel.go (after 101).
 //
 // Nothing is allocated for an ordinary request: names and values are views of the read buffer, and what an exchange needs comes
 // from pools and goes back when it is over.

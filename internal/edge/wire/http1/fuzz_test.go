@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/grammar"
 	"straum.dev/straum/internal/edge/socket"
 )
 
@@ -199,7 +200,7 @@ func compareRequest(t judge, conn *socket.Conn, raw []byte) {
 		}
 		return
 	}
-	host, port, _ := splitHost(theirs.Host)
+	host, port, _ := grammar.SplitHost(theirs.Host)
 	if theirs.Method != r.Method || theirs.RequestURI != r.Target || host != r.Host || port != r.Port || theirs.ContentLength != r.Length {
 		t.Fatalf("%s target %s here; %s %s host %q length %d in net/http", r.facts(), r.Target, theirs.Method, theirs.RequestURI, theirs.Host, theirs.ContentLength)
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"unsafe"
 
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 // errMore says that the head has not arrived completely.
@@ -97,86 +99,88 @@ func (h *head) fields(b []byte, at, count int, into *exchange.Fields) (int, erro
 	return at, nil
 }
 
-// nextLine returns the line at position at without its CR LF, and the position behind it.
-func nextLine(b []byte, at int) (line []byte, next int, err error) {
+// nextLine returns the line at position at without its CR LF, as a view of b, and the position behind it.
+func nextLine(b []byte, at int) (line string, next int, err error) {
 	end := bytes.IndexByte(b[at:], '\n')
 	if end < 0 {
-		return nil, at, errMore
+		return "", at, errMore
 	}
 	if end == 0 || b[at+end-1] != '\r' {
-		return nil, at, errBareLF
+		return "", at, errBareLF
 	}
-	return b[at : at+end-1], at + end + 1, nil
+	return view(b[at : at+end-1]), at + end + 1, nil
 }
 
+// view makes a string of b without copying. It lives as long as the buffer of b is left alone.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 // splitField checks a field line and takes it apart.
-func splitField(line []byte) (name, value []byte, err error) {
+func splitField(line string) (name, value string, err error) {
 	colon := 0
-	for colon < len(line) && class[line[colon]]&tchar != 0 {
+	for colon < len(line) && grammar.IsTokenByte(line[colon]) {
 		colon++
 	}
 	switch {
 	case colon == len(line):
-		return nil, nil, errNoColon
+		return "", "", errNoColon
 	case colon == 0 && (line[0] == ' ' || line[0] == '\t'):
-		return nil, nil, errFold
+		return "", "", errFold
 	case colon == 0 || line[colon] != ':':
-		return nil, nil, errFieldName
+		return "", "", errFieldName
 	}
-	value = trimSpace(line[colon+1:])
-	if !cleanValue(value) {
-		if bytes.IndexByte(value, '\r') >= 0 {
-			return nil, nil, errBareCR
+	value = grammar.TrimSpace(line[colon+1:])
+	if !grammar.IsValue(value) {
+		if strings.IndexByte(value, '\r') >= 0 {
+			return "", "", errBareCR
 		}
-		return nil, nil, errFieldValue
+		return "", "", errFieldValue
 	}
 	return line[:colon], value, nil
 }
 
 // take files one field: into the list, or into the facts when it is about this connection or the framing.
-func (h *head) take(name, value []byte, into *exchange.Fields) error {
-	n, v := view(name), view(value)
-	known := exchange.Lookup(n)
+func (h *head) take(name, value string, into *exchange.Fields) error {
+	known := exchange.Lookup(name)
 	switch known {
 	case exchange.Other:
-		if shadowsKnown(n) {
+		if shadowsKnown(name) {
 			return nil
 		}
 	case exchange.Host:
 		if h.hosts++; h.hosts > 1 {
 			return errHostTwice
 		}
-		h.host = v
+		h.host = value
 	case exchange.ContentLength:
 		if h.length >= 0 {
 			return errLengthTwice
 		}
-		length, ok := decimal(v)
+		length, ok := grammar.Decimal(value)
 		if !ok {
 			return errLength
 		}
 		h.length = length
 	case exchange.TransferEncoding:
-		return h.coding(v)
+		return h.coding(value)
 	case exchange.Connection:
-		return h.connection(v)
+		return h.connection(value)
 	case exchange.KeepAlive, exchange.ProxyConnection, exchange.ProxyAuthorization, exchange.ProxyAuthenticate:
 		return nil
 	case exchange.TE:
-		for element, rest, ok := nextElement(v); ok; element, rest, ok = nextElement(rest) {
-			h.trailers = h.trailers || foldIs(element, "trailers")
+		for element, rest, ok := grammar.NextElement(value); ok; element, rest, ok = grammar.NextElement(rest) {
+			h.trailers = h.trailers || grammar.FoldIs(element, "trailers")
 		}
 		return nil
 	case exchange.Upgrade:
-		h.upgrade = v
+		h.upgrade = value
 		return nil
 	case exchange.Expect:
-		if h.expect == "" || foldIs(h.expect, "100-continue") { // of several, one that is not accepted stays
-			h.expect = v
+		if h.expect == "" || grammar.FoldIs(h.expect, "100-continue") { // of several, one that is not accepted stays
+			h.expect = value
 		}
 		return nil
 	}
-	into.Append(known, n, v)
+	into.Append(known, name, value)
 	return nil
 }
 
@@ -202,18 +206,18 @@ func (h *head) coding(value string) error {
 		return errCodingFinal
 	}
 	h.coded = true
-	if foldIs(value, "chunked") {
+	if grammar.FoldIs(value, "chunked") {
 		h.chunked = true
 		return nil
 	}
 	last, chunked := "", 0
-	for element, rest, ok := nextElement(value); ok; element, rest, ok = nextElement(rest) {
+	for element, rest, ok := grammar.NextElement(value); ok; element, rest, ok = grammar.NextElement(rest) {
 		last = element
-		if foldIs(element, "chunked") {
+		if grammar.FoldIs(element, "chunked") {
 			chunked++
 		}
 	}
-	if chunked == 1 && foldIs(last, "chunked") && !strings.HasPrefix(value, ",") && !strings.HasSuffix(value, ",") {
+	if chunked == 1 && grammar.FoldIs(last, "chunked") && !strings.HasPrefix(value, ",") && !strings.HasSuffix(value, ",") {
 		return errCodingUnknown // another coding below a final chunked
 	}
 	return errCodingFinal
@@ -223,15 +227,15 @@ func (h *head) coding(value string) error {
 const maxListed = 32
 
 func (h *head) connection(value string) error {
-	for element, rest, ok := nextElement(value); ok; element, rest, ok = nextElement(rest) {
+	for element, rest, ok := grammar.NextElement(value); ok; element, rest, ok = grammar.NextElement(rest) {
 		switch {
-		case foldIs(element, "close"):
+		case grammar.FoldIs(element, "close"):
 			h.close = true
-		case foldIs(element, "keep-alive"):
+		case grammar.FoldIs(element, "keep-alive"):
 			h.keepAlive = true
-		case foldIs(element, "upgrade"):
+		case grammar.FoldIs(element, "upgrade"):
 			h.upgrading = true
-		case foldIs(element, "te"):
+		case grammar.FoldIs(element, "te"):
 		case len(h.listed) == maxListed:
 			return errListed
 		default:

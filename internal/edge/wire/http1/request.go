@@ -1,12 +1,11 @@
 package http1
 
 import (
-	"bytes"
-	"net/netip"
 	"strings"
 
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 var (
@@ -67,7 +66,7 @@ func earlyRefusal(b []byte, limits *Limits, err error) error {
 		if c == ' ' {
 			break
 		}
-		if class[c]&tchar == 0 && c != '\r' {
+		if !grammar.IsTokenByte(c) && c != '\r' {
 			return errMethod
 		}
 	}
@@ -75,34 +74,28 @@ func earlyRefusal(b []byte, limits *Limits, err error) error {
 }
 
 // parseRequestLine takes the request line apart (RFC 9112 §3).
-func parseRequestLine(line []byte, r *exchange.Request) error {
-	first := bytes.IndexByte(line, ' ')
-	if first <= 0 {
+func parseRequestLine(line string, r *exchange.Request) error {
+	first := strings.IndexByte(line, ' ')
+	if first < 0 || !grammar.IsToken(line[:first]) {
 		return errMethod
 	}
-	method := line[:first]
-	for _, c := range method {
-		if class[c]&tchar == 0 {
-			return errMethod
-		}
-	}
 	rest := line[first+1:]
-	second := bytes.IndexByte(rest, ' ')
+	second := strings.IndexByte(rest, ' ')
 	if second < 0 {
 		return errLine
 	}
 	target, version := rest[:second], rest[second+1:]
-	if len(target) == 0 || !visible(target) {
+	if target == "" || !grammar.IsVisible(target) {
 		return errTarget
 	}
-	if len(version) != len("HTTP/1.1") || string(version[:5]) != "HTTP/" || version[6] != '.' ||
+	if len(version) != len("HTTP/1.1") || version[:5] != "HTTP/" || version[6] != '.' ||
 		version[5]-'0' > 9 || version[7]-'0' > 9 {
 		return errLine
 	}
 	if version[5] != '1' || version[7] > '1' {
 		return errVersion
 	}
-	r.Method, r.Target = view(method), view(target)
+	r.Method, r.Target = line[:first], target
 	r.Major, r.Minor = 1, version[7]-'0'
 	return nil
 }
@@ -119,12 +112,12 @@ func settleRequest(h *head, limits *Limits, r *exchange.Request) error {
 	}
 	if h.hosts > 0 {
 		var ok bool
-		if r.Host, r.Port, ok = splitHost(h.host); !ok {
+		if r.Host, r.Port, ok = grammar.SplitHost(h.host); !ok {
 			return errHostInvalid
 		}
 	}
 	if authority != "" {
-		host, port, ok := splitHost(authority)
+		host, port, ok := grammar.SplitHost(authority)
 		if !ok {
 			return errHostInvalid
 		}
@@ -145,7 +138,7 @@ func settleRequest(h *head, limits *Limits, r *exchange.Request) error {
 		r.Length = h.length
 	}
 	if h.expect != "" && r.Minor > 0 {
-		if !foldIs(h.expect, "100-continue") {
+		if !grammar.FoldIs(h.expect, "100-continue") {
 			return errExpectation
 		}
 		r.Continue = r.Length != 0
@@ -177,8 +170,8 @@ func splitTarget(r *exchange.Request) (authority string, err error) {
 	if target[0] != '/' {
 		scheme := len("http://")
 		switch {
-		case len(target) >= len("http://") && foldIs(target[:len("http://")], "http://"):
-		case len(target) >= len("https://") && foldIs(target[:len("https://")], "https://"):
+		case len(target) >= len("http://") && grammar.FoldIs(target[:len("http://")], "http://"):
+		case len(target) >= len("https://") && grammar.FoldIs(target[:len("https://")], "https://"):
 			scheme = len("https://")
 		default:
 			return "", errTargetForm
@@ -193,10 +186,7 @@ func splitTarget(r *exchange.Request) (authority string, err error) {
 			return "", errHostInvalid
 		}
 	}
-	r.Path = target
-	if mark := strings.IndexByte(target, '?'); mark >= 0 {
-		r.Path, r.Query = target[:mark], target[mark+1:]
-	}
+	r.Path, r.Query = grammar.SplitQuery(target)
 	if r.Path == "" {
 		r.Path = "/" // an absolute target without a path (RFC 9110 §4.2.3)
 		if r.Method == "OPTIONS" && r.Query == "" {
@@ -206,74 +196,16 @@ func splitTarget(r *exchange.Request) (authority string, err error) {
 	return authority, nil
 }
 
-// splitHost checks a Host value and takes it apart (RFC 9110 §7.2): a name or IPv4 address, or an IPv6 literal in brackets, and an
-// optional port. The host is returned in lower case without a trailing dot.
-func splitHost(s string) (host, port string, ok bool) {
-	end := len(s)
-	if s == "" {
-		return "", "", false
-	}
-	if s[0] == '[' {
-		end = strings.IndexByte(s, ']') + 1
-		if end < len("[::]") {
-			return "", "", false
-		}
-		if !isIPv6(s[1 : end-1]) {
-			return "", "", false
-		}
-	} else {
-		if colon := strings.IndexByte(s, ':'); colon >= 0 {
-			end = colon
-		}
-	}
-	host, port = s[:end], s[end:]
-	if port != "" {
-		port = port[1:]
-		n, digits := decimal(port)
-		if s[end] != ':' || !digits || n > 65535 || len(port) > 5 {
-			return "", "", false
-		}
-	}
-	upper := s[0] == '['
-	if !upper {
-		for i := range len(host) {
-			if class[host[i]]&hostByte == 0 {
-				return "", "", false
-			}
-			upper = upper || 'A' <= host[i] && host[i] <= 'Z'
-		}
-		host = strings.TrimSuffix(host, ".")
-		if host == "" || host[0] == '.' || host[len(host)-1] == '.' || len(host) > 253 || strings.Contains(host, "..") {
-			return "", "", false
-		}
-	}
-	if upper {
-		host = strings.ToLower(host)
-	}
-	return host, port, true
-}
-
-// isIPv6 says whether s is an IPv6 address without a zone (RFC 3986 §3.2.2).
-func isIPv6(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; class[c]&hexDigit == 0 && c != ':' && c != '.' {
-			return false
-		}
-	}
-	a, err := netip.ParseAddr(s)
-	return err == nil && a.Is6()
-}
-
 // acceptableUpgrade returns the protocol a client may switch to, or nothing. Switching to HTTP/2 or TLS through us would hide all
 // further requests from routing and policies.
 func acceptableUpgrade(value string) string {
-	first, _, _ := nextElement(value)
+	first, _, _ := grammar.NextElement(value)
 	name, version := first, "1"
 	if slash := strings.IndexByte(name, '/'); slash >= 0 {
 		name, version = name[:slash], name[slash+1:]
 	}
 	switch {
-	case !isToken(name), !isToken(version), foldIs(name, "h2c"), foldIs(name, "h2"), foldIs(name, "http"), foldIs(name, "tls"):
+	case !grammar.IsToken(name), !grammar.IsToken(version), grammar.FoldIs(name, "h2c"), grammar.FoldIs(name, "h2"), grammar.FoldIs(name, "http"), grammar.FoldIs(name, "tls"):
 		return ""
 	}
 	return first

@@ -257,27 +257,6 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// A control character has to be found wherever it stands, since eight bytes are looked at together.
-func TestCleanValue(t *testing.T) {
-	for size := range 40 {
-		value := []byte(strings.Repeat("\xffé~ \t\x80", 40))[:size]
-		if !cleanValue(value) {
-			t.Errorf("%q: refused", value)
-		}
-		for at := range value {
-			kept := value[at]
-			for c := range 256 {
-				value[at] = byte(c)
-				want := c >= 0x20 && c != 0x7f || c == '\t'
-				if cleanValue(value) != want {
-					t.Errorf("byte %#x at %d of %d: got %v", c, at, size, !want)
-				}
-			}
-			value[at] = kept
-		}
-	}
-}
-
 func TestRequestLimits(t *testing.T) {
 	limits := &Limits{RequestLine: 20, HeaderBytes: 40, HeaderCount: 3, Body: 10}
 	line := func(size int) string { return "GET /" + strings.Repeat("a", size-len("GET / HTTP/1.1")) + " HTTP/1.1" }

@@ -3,6 +3,7 @@ package http1
 import (
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 var (
@@ -53,19 +54,19 @@ func hasBody(method string, status int) bool {
 	return method != "HEAD" && status >= 200 && status != 204 && status != 304
 }
 
-func parseStatusLine(line []byte, r *exchange.Response) (minor uint8, err error) {
+func parseStatusLine(line string, r *exchange.Response) (minor uint8, err error) {
 	const version = "HTTP/1."
-	if len(line) < len("HTTP/1.1 200") || string(line[:len(version)]) != version || line[7] > '1' || line[7] < '0' || line[8] != ' ' {
+	if len(line) < len("HTTP/1.1 200") || line[:len(version)] != version || line[7] > '1' || line[7] < '0' || line[8] != ' ' {
 		return 0, errStatusLine
 	}
 	status := 0
-	for _, c := range line[9:12] {
+	for _, c := range []byte(line[9:12]) {
 		if c-'0' > 9 {
 			return 0, errStatusLine
 		}
 		status = status*10 + int(c-'0')
 	}
-	if status < 100 || status > 599 || len(line) > 12 && line[12] != ' ' || !cleanValue(line[12:]) {
+	if status < 100 || status > 599 || len(line) > 12 && line[12] != ' ' || !grammar.IsValue(line[12:]) {
 		return 0, errStatusLine
 	}
 	r.Status = status

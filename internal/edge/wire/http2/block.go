@@ -1,10 +1,14 @@
 package http2
 
 import (
+	"strings"
+	"unsafe"
+
 	"golang.org/x/net/http2/hpack"
 
 	"straum.dev/straum/internal/bufpool"
 	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 const (
@@ -140,7 +144,7 @@ func (s *Session) field(f hpack.HeaderField) {
 	if b.malformed != "" || b.large {
 		return
 	}
-	if !cleanValue(f.Value) {
+	if !grammar.IsTrimmedValue(f.Value) {
 		b.malformed = whyValue
 		return
 	}
@@ -160,7 +164,7 @@ func (s *Session) field(f hpack.HeaderField) {
 		s.decoder.SetEmitEnabled(false) // the rest only keeps the table in step
 		return
 	}
-	if !all(f.Name, nameByte) {
+	if !grammar.IsLowerToken(f.Name) {
 		b.malformed = whyName
 		return
 	}
@@ -209,7 +213,7 @@ func (b *block) take(name, value string) string {
 	case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding, exchange.Upgrade:
 		return whyHop // RFC 9113 §8.2.2
 	case exchange.TE:
-		if !foldIs(value, "trailers") {
+		if !grammar.FoldIs(value, "trailers") {
 			return whyTE
 		}
 		b.trailers = true
@@ -220,13 +224,13 @@ func (b *block) take(name, value string) string {
 		b.hosts++
 		b.host = value
 	case exchange.ContentLength:
-		length, ok := decimal(value)
+		length, ok := grammar.Decimal(value)
 		if !ok || b.length >= 0 {
 			return whyLength
 		}
 		b.length = length
 	case exchange.Expect:
-		if b.expect == "" || foldIs(b.expect, "100-continue") { // of several, one that is not accepted stays
+		if b.expect == "" || grammar.FoldIs(b.expect, "100-continue") { // of several, one that is not accepted stays
 			b.expect = value
 		}
 		return ""
@@ -240,6 +244,22 @@ func (b *block) take(name, value string) string {
 	}
 	b.into.Append(known, name, value)
 	return ""
+}
+
+// shadowsKnown says whether a name becomes one that the gateway relies on once underscores are taken for hyphens, as CGI-like
+// endpoints take them. Such a field is dropped: it could pass for one that we set ourselves.
+func shadowsKnown(name string) bool {
+	if strings.IndexByte(name, '_') < 0 || len(name) > 32 {
+		return false
+	}
+	var plain [32]byte
+	for i := range len(name) {
+		plain[i] = name[i]
+		if name[i] == '_' {
+			plain[i] = '-'
+		}
+	}
+	return exchange.Lookup(unsafe.String(&plain[0], len(name))) != exchange.Other
 }
 
 // trailing files a field of a trailer section. Fields that say how a message is framed, routed or authorised are refused, as in

@@ -2,10 +2,10 @@
 // knowledge. It turns frames into exchanges and back, following RFC 9113, RFC 7541 and RFC 8441 strictly; the flow between is the
 // same as for HTTP/1.1.
 //
-// In reading order: frame.go (frames), grammar.go (bytes of names and values), block.go and request.go (header blocks to requests),
-// session.go (a client's connection), receive.go (frames in), settle.go (streams and the connection come to an end), guard.go
-// (budgets against abuse), stream.go (one request and its codec), body.go (content in), field.go and encode.go (responses), out.go
-// (frames out), tunnel.go (WebSocket).
+// What names, values, paths and hosts may be made of stands in package grammar. In reading order: frame.go (frames), block.go and
+// request.go (header blocks to requests), session.go (a client's connection), receive.go (frames in), settle.go (streams and the
+// connection come to an end), guard.go (budgets against abuse), stream.go (one request and its codec), body.go (content in), field.go
+// and encode.go (responses), out.go (frames out), tunnel.go (WebSocket).
 //
 // Who runs. The connection's own goroutine reads and does nothing else: it never waits for a stream, and it keeps the time for all of
 // them. Each request has a goroutine from the end of its header block to the end of its exchange. What they send gathers in one

@@ -5,6 +5,7 @@ import (
 
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 // Header blocks are encoded without a dynamic table (RFC 7541 §6): indexes of the static table where the whole field stands there,
@@ -126,7 +127,7 @@ func appendResponse(out []byte, x *exchange.Exchange, status int, now int64) []b
 		case exchange.Date:
 			dated = true
 		case exchange.Other:
-			if tunnels(r, status) && foldIs(f.Name, "sec-websocket-accept") {
+			if tunnels(r, status) && grammar.FoldIs(f.Name, "sec-websocket-accept") {
 				continue // RFC 8441 §5
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 // Refusals are made once, so that hostile input costs nothing.
@@ -58,7 +59,7 @@ func (s *Session) request(b *block, st *stream) (malformed string) {
 		return ""
 	case b.seen&plain != plain, extended && b.method != "CONNECT", extended && b.seen&pseudoAuthority == 0:
 		return whyMissing
-	case !all(b.method, tokenByte):
+	case !grammar.IsToken(b.method):
 		return whyMethod
 	case b.path == "":
 		return whyPathEmpty
@@ -81,7 +82,7 @@ func (s *Session) request(b *block, st *stream) (malformed string) {
 
 // judge finds what a sound request asks for, or why that is refused.
 func (s *Session) judge(b *block, r *exchange.Request) *fault.Fault {
-	if !foldIs(b.scheme, "https") && !foldIs(b.scheme, "http") {
+	if !grammar.FoldIs(b.scheme, "https") && !grammar.FoldIs(b.scheme, "http") {
 		return errScheme
 	}
 	r.Scheme = "http" // how the client reached us is what we know, whatever it says
@@ -98,7 +99,7 @@ func (s *Session) judge(b *block, r *exchange.Request) *fault.Fault {
 		return errBodyLimit
 	}
 	if b.expect != "" {
-		if !foldIs(b.expect, "100-continue") {
+		if !grammar.FoldIs(b.expect, "100-continue") {
 			return errExpectation
 		}
 		r.Continue = r.Length != 0
@@ -111,7 +112,7 @@ func splitPath(path string, limit int, r *exchange.Request) *fault.Fault {
 	switch {
 	case len(path) > limit:
 		return errTargetLong
-	case !visible(path):
+	case !grammar.IsVisible(path):
 		return errTarget
 	case strings.IndexByte(path, '#') >= 0:
 		return errFragment
@@ -121,10 +122,7 @@ func splitPath(path string, limit int, r *exchange.Request) *fault.Fault {
 	case path[0] != '/':
 		return errTargetForm
 	}
-	r.Path = path
-	if mark := strings.IndexByte(path, '?'); mark >= 0 {
-		r.Path, r.Query = path[:mark], path[mark+1:]
-	}
+	r.Path, r.Query = grammar.SplitQuery(path)
 	return nil
 }
 
@@ -142,14 +140,14 @@ func (b *block) hostOf(r *exchange.Request) *fault.Fault {
 		authority = b.host
 	}
 	var ok bool
-	if r.Host, r.Port, ok = splitHost(authority); !ok {
+	if r.Host, r.Port, ok = grammar.SplitHost(authority); !ok {
 		return errHostInvalid
 	}
 	if b.hosts == 0 {
 		r.Header.Append(exchange.Host, "host", authority)
 		return nil
 	}
-	if host, port, ok := splitHost(b.host); !ok {
+	if host, port, ok := grammar.SplitHost(b.host); !ok {
 		return errHostInvalid
 	} else if host != r.Host || port != r.Port {
 		return errHostDiffers
@@ -168,7 +166,7 @@ func joinCookies(b *block, h *exchange.Fields) {
 
 // extend makes of an extended CONNECT (RFC 8441) what HTTP/1.1 makes of an upgrade: the flow and the endpoint know no other.
 func (st *stream) extend(b *block) {
-	if !foldIs(b.protocol, "websocket") {
+	if !grammar.FoldIs(b.protocol, "websocket") {
 		st.refusal = errProtocol
 		return
 	}
