@@ -20,6 +20,7 @@ type doors struct {
 	edge      *edge.Edge
 	secure    *secure
 	streams   streamCounts
+	edges     map[string]*edge.Listener // by address, which is a listener's identity
 }
 
 // Apply implements revision.Listeners.
@@ -30,19 +31,34 @@ func (d *doors) Apply(c *compile.Compiled) error {
 	}
 	settings := make([]listen.Settings, len(c.Listeners))
 	handlers := make(map[string]listen.Handler, len(c.Listeners))
+	edges := make(map[string]*edge.Listener, len(c.Listeners))
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
 		settings[i] = l.Listen
-		settings[i].TLS = way.listeners[i]
-		handler := d.edge.Listener(edge.ListenerSettings{Trusted: l.Trusted, HSTS: l.HSTS, Redirect: l.Redirect, Challenge: d.secure.challenge()})
-		handlers[l.Listen.Name] = &door{handler, http1Settings(&l.HTTP1), d.http2Settings(l)}
+		settings[i].TLS, settings[i].Rules = way.listeners[i], way.rules[i]
+		one := d.edges[l.Listen.Address]
+		if one == nil {
+			one = d.edge.Listener(d.rules(l))
+		}
+		edges[l.Listen.Address] = one
+		handlers[l.Listen.Name] = &door{one, http1Settings(&l.HTTP1), d.http2Settings(l)}
 	}
 	if err := d.listeners.Apply(settings, handlers); err != nil {
 		d.secure.drop(way)
 		return err
 	}
+	for i := range c.Listeners { // for connections that are open, too: a proxy that is not trusted any more is not believed any more
+		l := &c.Listeners[i]
+		edges[l.Listen.Address].Use(d.rules(l))
+	}
+	d.edges = edges
 	d.secure.keep(way, c)
 	return nil
+}
+
+// rules are what the flow is told of a listener.
+func (d *doors) rules(l *compile.Listener) edge.ListenerSettings {
+	return edge.ListenerSettings{Trusted: l.Trusted, HSTS: l.HSTS, Redirect: l.Redirect, Challenge: d.secure.challenge()}
 }
 
 // door opens the sessions of one listener.
@@ -55,7 +71,7 @@ type door struct {
 // Open implements listen.Handler.
 func (d *door) Open(c *socket.Conn, info *exchange.Conn, gate *listen.Gate, initial []byte) listen.Session {
 	switch {
-	case info.TLS != nil && info.TLS.Protocol == "h2":
+	case info.TLS != nil && info.TLS.Protocol == "h2" && d.http2 != nil:
 		return http2.Open(c, info, gate, d.http2, d.edge, initial)
 	case info.TLS != nil && info.TLS.Protocol == "acme-tls/1":
 		return told{c} // the handshake was the answer (RFC 8737 §3)
@@ -129,17 +145,22 @@ func (g *greeting) read() (buf []byte, n int, err error) {
 const hotWait = int64(1e9)
 
 func (g *greeting) open(early []byte) {
-	switch line, _, whole := bytes.Cut(early, []byte("\n")); {
+	switch {
 	case bytes.HasPrefix(early, []byte(preface)):
 		g.session = http2.Open(g.conn, g.info, g.gate, g.door.http2, g.door.edge, early)
-	case whole && !bytes.Contains(line, []byte("/")):
-		// Every request line of HTTP/1 has a slash in its version. To a client of HTTP/2 whose preface is wrong an answer in HTTP/1 would
-		// be a broken frame (RFC 9113 §3.4).
+	case wrongPreface(early):
 		g.session = told{g.conn}
 	default:
 		g.session = http1.Open(g.conn, g.info, g.gate, g.door.http1, g.door.edge, early)
 	}
 	g.seen = nil
+}
+
+// wrongPreface says whether a first line is like that of HTTP/2's preface, three words in capitals, and that of no request of HTTP/1, which has
+// a slash in its version at least. To whoever means HTTP/2 an answer in HTTP/1 would be a broken frame (RFC 9113 §3.4).
+func wrongPreface(early []byte) bool {
+	line, _, whole := bytes.Cut(early, []byte("\r\n"))
+	return whole && bytes.Count(line, []byte(" ")) == 2 && !bytes.ContainsRune(line, '/') && bytes.Equal(line, bytes.ToUpper(line))
 }
 
 // Close implements listen.Session.

@@ -86,6 +86,7 @@ func (s *secure) tickets() (*ticket.Keys, error) {
 // doorway is what a revision makes of TLS, from its preparation to its coming into force.
 type doorway struct {
 	listeners []*listen.TLS // by the index of the revision's listeners; nil for those without
+	rules     []string      // likewise: what clients must fulfil
 	configs   []*tls.Config
 	choices   []*certificate.Choice
 	before    acme.Settings
@@ -95,7 +96,7 @@ type doorway struct {
 func (s *secure) prepare(c *compile.Compiled) (*doorway, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := &doorway{listeners: make([]*listen.TLS, len(c.Listeners)), before: s.issued}
+	d := &doorway{listeners: make([]*listen.TLS, len(c.Listeners)), rules: make([]string, len(c.Listeners)), before: s.issued}
 	if err := s.issue(&c.ACME); err != nil {
 		return nil, problem(c.ACMEAt, err)
 	}
@@ -104,12 +105,12 @@ func (s *secure) prepare(c *compile.Compiled) (*doorway, error) {
 		if l.TLS == nil {
 			continue
 		}
-		t, err := s.listener(l, d)
+		t, rules, err := s.listener(l, d)
 		if err != nil {
 			s.back(d)
 			return nil, problem(l.TLS.At, err)
 		}
-		d.listeners[i] = t
+		d.listeners[i], d.rules[i] = t, rules
 	}
 	return d, nil
 }
@@ -139,12 +140,12 @@ func (s *secure) issue(want *acme.Settings) (err error) {
 	return nil
 }
 
-// listener makes the TLS of one listener. mu is held.
-func (s *secure) listener(l *compile.Listener, d *doorway) (*listen.TLS, error) {
+// listener makes the TLS of one listener, and what stands for its rules. mu is held.
+func (s *secure) listener(l *compile.Listener, d *doorway) (*listen.TLS, string, error) {
 	s.start()
 	keys, err := s.tickets()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	show := certificate.Settings{Pairs: l.TLS.Pairs, Strict: l.TLS.Strict}
 	speak := profile.Settings{Profile: l.TLS.Profile, PostQuantum: l.TLS.PostQuantum, Client: l.TLS.Client}
@@ -158,22 +159,23 @@ func (s *secure) listener(l *compile.Listener, d *doorway) (*listen.TLS, error) 
 	}
 	choice, err := s.certificates.Prepare(show)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	d.choices = append(d.choices, choice)
 	speak.Certificate = choice.GetCertificate
 	if l.TLS.ClientCA != "" {
 		if speak.Authorities, err = profile.LoadAuthorities(l.TLS.ClientCA); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	config, err := profile.Server(speak)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	keys.Use(config, speak.Context(l.Listen.Name))
+	rules := speak.Context(l.Listen.Name)
+	keys.Use(config, rules)
 	d.configs = append(d.configs, config)
-	return &listen.TLS{Config: config, Timeout: l.TLS.Timeout, Ceiling: l.TLS.Ceiling}, nil
+	return &listen.TLS{Config: config, Timeout: l.TLS.Timeout, Ceiling: l.TLS.Ceiling}, rules, nil
 }
 
 // keep ends what the revision before had and this one does not.

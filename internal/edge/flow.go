@@ -39,11 +39,18 @@ func (e *Edge) Snapshot() *Snapshot { return e.snapshot.Load() }
 // Listener is the edge as one listener's connections see it. It implements the wire packages' Handler.
 type Listener struct {
 	edge *Edge
-	set  ListenerSettings
+	set  atomic.Pointer[ListenerSettings]
 }
 
 // Listener makes the handler of a listener.
-func (e *Edge) Listener(set ListenerSettings) *Listener { return &Listener{edge: e, set: set} }
+func (e *Edge) Listener(set ListenerSettings) *Listener {
+	l := &Listener{edge: e}
+	l.Use(set)
+	return l
+}
+
+// Use puts settings in force for all exchanges that begin from now on, also on connections that are open already.
+func (l *Listener) Use(set ListenerSettings) { l.set.Store(&set) }
 
 // Serve is the life of one request. Step 1 happened when its connection was accepted.
 func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
@@ -81,6 +88,7 @@ func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
 // trip is what the flow itself needs for one exchange. It stays with the Exchange, which is pooled, from one request to the next.
 type trip struct {
 	listener *Listener
+	set      *ListenerSettings // of the listener
 	snapshot *Snapshot
 	codec    exchange.Codec
 	x        *exchange.Exchange
@@ -117,7 +125,7 @@ func (l *Listener) begin(c exchange.Codec, x *exchange.Exchange) *trip {
 		t = new(trip)
 		x.Flow = t
 	}
-	t.listener, t.codec, t.x = l, c, x
+	t.listener, t.set, t.codec, t.x = l, l.set.Load(), c, x
 	t.snapshot = l.edge.snapshot.Load()
 	t.chain = t.snapshot.Default
 	t.stage, t.believed = deciding, false
@@ -135,7 +143,7 @@ func (t *trip) step(f *fault.Fault) bool {
 // route finds the client's address and the route (step 3).
 func (t *trip) route() *fault.Fault {
 	x := t.x
-	t.believed = t.listener.believes(x.Conn.Peer.Addr())
+	t.believed = t.set.believes(x.Conn.Peer.Addr())
 	x.Client = t.client()
 	if done, f := t.settled(); done || f != nil {
 		return f

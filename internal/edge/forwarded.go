@@ -12,17 +12,17 @@ import (
 const maxHops = 32
 
 // trusts says whether the word of an address about where a request came from is taken.
-func (l *Listener) trusts(a netip.Addr) bool {
-	return l.set.Trusted != nil && a.IsValid() && l.set.Trusted.Contains(a)
+func (s *ListenerSettings) trusts(a netip.Addr) bool {
+	return s.Trusted != nil && a.IsValid() && s.Trusted.Contains(a)
 }
 
 // believes says whether the forwarding fields of a peer count. A peer on a unix socket has no address; it is a program of this box
 // that was given the right to connect, so on a listener that trusts anyone it is trusted.
-func (l *Listener) believes(peer netip.Addr) bool {
+func (s *ListenerSettings) believes(peer netip.Addr) bool {
 	if !peer.IsValid() {
-		return l.set.Trusted != nil
+		return s.Trusted != nil
 	}
-	return l.trusts(peer)
+	return s.trusts(peer)
 }
 
 // client finds who asks: the peer, or if the peer is trusted the nearest address in X-Forwarded-For that is not, walking from the
@@ -49,7 +49,7 @@ func (t *trip) client() netip.Addr {
 				return client
 			}
 			client = a
-			if !t.listener.trusts(a) {
+			if !t.set.trusts(a) {
 				return client
 			}
 		}

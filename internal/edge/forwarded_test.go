@@ -60,8 +60,8 @@ func walk(peer string, lines ...string) *trip {
 		}
 		x.Request.Header.Add(name, value)
 	}
-	t := &trip{listener: &Listener{set: ListenerSettings{Trusted: trusted}}, x: x}
-	t.believed = t.listener.believes(conn.Peer.Addr())
+	t := &trip{set: &ListenerSettings{Trusted: trusted}, x: x}
+	t.believed = t.set.believes(conn.Peer.Addr())
 	x.Client = t.client()
 	return t
 }
@@ -160,8 +160,8 @@ Forwarded: for=unknown;proto=http
 // On a listener that trusts nobody, a unix socket's peer is nobody either.
 func TestUnixPeerTrustedOnlyWithOthers(t *testing.T) {
 	trip := walk("", "198.51.100.7")
-	trip.listener = &Listener{}
-	if trip.listener.believes(netip.Addr{}) {
+	trip.set = &ListenerSettings{}
+	if trip.set.believes(netip.Addr{}) {
 		t.Error("believed")
 	}
 }
@@ -189,7 +189,7 @@ func FuzzForwarded(f *testing.F) {
 		}
 		trip := walk(peer, lines...)
 		client := trip.x.Client
-		if want := naive(trip.listener, address, lines); client != want {
+		if want := naive(trip.set, address, lines); client != want {
 			t.Fatalf("%s behind %q: %v, a slower walk says %v", peer, lines, client, want)
 		}
 		sent := string(trip.appendForwarded(nil))
@@ -206,7 +206,7 @@ func FuzzForwarded(f *testing.F) {
 }
 
 // naive is the walk as one would write it without regard to cost.
-func naive(l *Listener, peer netip.Addr, lines []string) netip.Addr {
+func naive(l *ListenerSettings, peer netip.Addr, lines []string) netip.Addr {
 	if !l.trusts(peer) {
 		return peer
 	}

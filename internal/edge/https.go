@@ -28,25 +28,25 @@ const challengePath = "/.well-known/acme-challenge/"
 
 // settled answers what needs no route: the question of an authority, and requests that are to come by https. It is a part of step 3.
 func (t *trip) settled() (bool, *fault.Fault) {
-	l, x := t.listener, t.x
-	if l.set.Challenge != nil && !x.Conn.Secure && strings.HasPrefix(x.Request.Path, challengePath) {
-		if authorization, ok := l.set.Challenge(x.Request.Host, x.Request.Path[len(challengePath):]); ok {
+	set, x := t.set, t.x
+	if set.Challenge != nil && !x.Conn.Secure && strings.HasPrefix(x.Request.Path, challengePath) {
+		if authorization, ok := set.Challenge(x.Request.Host, x.Request.Path[len(challengePath):]); ok {
 			t.text = append(t.text[:0], authorization...)
 			x.Respond(200, "text/plain", t.text)
 			return true, nil
 		}
 	}
 	switch {
-	case l.set.Redirect == 0:
+	case set.Redirect == 0:
 		return false, nil
 	case x.Request.Host == "":
 		return false, noHost
 	}
 	b := append(t.rewrite[:0], "https://"...)
 	b = append(b, x.Request.Host...)
-	if l.set.Redirect != 443 {
+	if set.Redirect != 443 {
 		b = append(b, ':')
-		b = strconv.AppendInt(b, int64(l.set.Redirect), 10)
+		b = strconv.AppendInt(b, int64(set.Redirect), 10)
 	}
 	if x.Request.Path != "*" {
 		b = append(b, x.Request.Path...)
@@ -65,7 +65,7 @@ var noHost = &fault.Fault{Kind: fault.BadHost, Detail: "This address is served b
 
 // hsts tells browsers to come by https only.
 func (t *trip) hsts() {
-	if value := t.listener.set.HSTS; value != "" && t.x.Conn.Secure {
+	if value := t.set.HSTS; value != "" && t.x.Conn.Secure {
 		t.x.Response.Header.SetHeader("Strict-Transport-Security", value)
 	}
 }

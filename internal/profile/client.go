@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"slices"
 	"time"
@@ -13,7 +14,7 @@ type ClientSettings struct {
 	// Certificate is what we show when an endpoint asks who we are; nil shows none. It is called at each handshake, so that it may
 	// follow its files.
 	Certificate func() *tls.Certificate
-	// ServerName is what endpoints are asked for (SNI), and what their certificates must be for. It may be left to Endpoint.
+	// ServerName is what endpoints are asked for (SNI), and what their certificates must be for. Whoever dials may fill it in.
 	ServerName string
 	// Protocols are the names for ALPN, the preferred first; none leaves it out.
 	Protocols []string
@@ -29,7 +30,7 @@ type ClientSettings struct {
 // DefaultSessions is enough for the endpoints of most upstreams. A session holds the endpoint's certificates: 2 to 10 KB.
 const DefaultSessions = 64
 
-// Client makes the config for connections to the endpoints of an upstream, TLS 1.2 or 1.3. Endpoint makes of it the config for one.
+// Client makes the config for connections to the endpoints of an upstream, TLS 1.2 or 1.3. It names no endpoint unless s does.
 func Client(s ClientSettings) *tls.Config {
 	c := &tls.Config{
 		Time:                        s.Now,
@@ -59,29 +60,28 @@ func Client(s ClientSettings) *tls.Config {
 			n = DefaultSessions
 		}
 		c.ClientSessionCache = tls.NewLRUClientSessionCache(n)
+		if s.Certificate != nil {
+			c.ClientSessionCache = ownSessions{c.ClientSessionCache, s.Certificate}
+		}
 	}
 	return c
 }
 
-// Endpoint makes the config for one endpoint of the upstream that base is for: with its own name when base has none, and with its
-// sessions kept apart. crypto/tls keeps them by server name, and endpoints of one name seldom understand each other's tickets. The
-// bound on the number of sessions remains base's. address stands for the endpoint.
-func Endpoint(base *tls.Config, serverName, address string) *tls.Config {
-	c := base.Clone()
-	if c.ServerName == "" {
-		c.ServerName = serverName
-	}
-	if base.ClientSessionCache != nil {
-		c.ClientSessionCache = sessions{base.ClientSessionCache, address + " "}
-	}
-	return c
+// ownSessions keeps apart the sessions that were begun with different certificates of ours. An endpoint knows us in a resumed session by
+// the certificate of its beginning, which may have been replaced because it must not be used any more.
+type ownSessions struct {
+	all tls.ClientSessionCache
+	own func() *tls.Certificate
 }
 
-// sessions are those of one endpoint in a cache that several share.
-type sessions struct {
-	all    tls.ClientSessionCache
-	prefix string
+func (s ownSessions) key(key string) string {
+	own := s.own()
+	if own == nil || len(own.Certificate) == 0 {
+		return key
+	}
+	sum := sha256.Sum256(own.Certificate[0])
+	return string(sum[:8]) + key
 }
 
-func (s sessions) Get(key string) (*tls.ClientSessionState, bool)  { return s.all.Get(s.prefix + key) }
-func (s sessions) Put(key string, session *tls.ClientSessionState) { s.all.Put(s.prefix+key, session) }
+func (s ownSessions) Get(key string) (*tls.ClientSessionState, bool)  { return s.all.Get(s.key(key)) }
+func (s ownSessions) Put(key string, session *tls.ClientSessionState) { s.all.Put(s.key(key), session) }

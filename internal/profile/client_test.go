@@ -109,46 +109,41 @@ func TestClientProtocols(t *testing.T) {
 	}
 }
 
-// Sessions are resumed at the endpoint they began with, and not tried at another that cannot read their tickets.
+// Sessions are resumed, as long as we are who we were when they began.
 func TestClientResumes(t *testing.T) {
 	ours := issue(t, nil, "ours", authority)
 	p := issue(t, ours, "a.example", forServer)
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
-		one, two := endpoint(t, p, version), endpoint(t, p, version)
-		base := Client(ClientSettings{Authorities: ours.authorities(t)})
-		for _, c := range []struct {
-			address string
-			resumed bool
-		}{{one, false}, {one, true}, {two, false}, {one, true}, {two, true}} {
-			cs, _, err := visit(t, c.address, Endpoint(base, "a.example", c.address))
-			if err != nil || cs.DidResume != c.resumed {
-				t.Errorf("%s at %s: resumed is %v, %v", version, c.address, cs.DidResume, err)
-			}
-		}
-		never := Client(ClientSettings{Authorities: ours.authorities(t), Sessions: -1})
-		for range 2 {
-			if cs, _, err := visit(t, one, Endpoint(never, "a.example", one)); err != nil || cs.DidResume {
+		address := endpoint(t, p, version)
+		own := issue(t, ours, "first", forClient).chain()
+		s := ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example", Certificate: func() *tls.Certificate { return own }}
+		config := Client(s)
+		see := func(resumed bool) {
+			t.Helper()
+			if cs, _, err := visit(t, address, config); err != nil || cs.DidResume != resumed {
 				t.Errorf("%s: resumed is %v, %v", version, cs.DidResume, err)
 			}
 		}
+		see(false)
+		see(true)
+		own = issue(t, ours, "second", forClient).chain()
+		see(false)
+		see(true)
+		s.Sessions = -1
+		config = Client(s)
+		see(false)
+		see(false)
 	}
 }
 
-// The bound on sessions is one for all endpoints of an upstream.
 func TestClientSessionsAreBounded(t *testing.T) {
-	base := Client(ClientSettings{Sessions: 2})
-	var all []*tls.Config
+	c := Client(ClientSettings{Sessions: 2})
 	for _, address := range []string{"a", "b", "c"} {
-		c := Endpoint(base, "a.example", address)
-		c.ClientSessionCache.Put("a.example", new(tls.ClientSessionState))
-		all = append(all, c)
+		c.ClientSessionCache.Put(address, new(tls.ClientSessionState))
 	}
-	for i, want := range []bool{false, true, true} {
-		if _, have := all[i].ClientSessionCache.Get("a.example"); have != want {
-			t.Errorf("endpoint %d has a session: %v", i, have)
+	for address, want := range map[string]bool{"a": false, "b": true, "c": true} {
+		if _, have := c.ClientSessionCache.Get(address); have != want {
+			t.Errorf("endpoint %s has a session: %v", address, have)
 		}
-	}
-	if own := Endpoint(Client(ClientSettings{ServerName: "own"}), "a.example", "a"); own.ServerName != "own" {
-		t.Errorf("the upstream's own name became %s", own.ServerName)
 	}
 }

@@ -170,13 +170,14 @@ func (g *Gateway) end() {
 }
 
 // Whole completes a configuration with what black-box tests want and leave out: the metrics page at status, no admin API, an
-// access log at access that hides nothing, and a short drain. What the configuration says itself stays.
+// access log at access that hides nothing, a short drain, and its state beside the configuration. What the configuration says itself stays.
 func Whole(config, status, access string) string {
 	for _, part := range []struct{ key, text string }{
 		{"metrics", fmt.Sprintf("metrics: { address: %q }\n", status)},
 		{"admin", "admin: off\n"},
 		{"log", fmt.Sprintf("log: { access: { to: %q, addresses: full, query: full } }\n", access)},
 		{"shutdown", "shutdown: { drain: 2s }\n"},
+		{"state", "state: state\n"},
 	} {
 		if !regexp.MustCompile(`(?m)^` + part.key + `:`).MatchString(config) {
 			config = strings.TrimRight(config, "\n") + "\n" + part.text

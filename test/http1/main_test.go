@@ -22,14 +22,15 @@ func front(t *testing.T, handle wire.Handle, upstream string) string {
 func frontSeen(t *testing.T, handle wire.Handle, upstream string) (string, *gateway.Gateway) {
 	t.Helper()
 	addr := gateway.Free(t)
-	return addr, gateway.Start(t, gateway.Simple(addr, []string{wire.Listen(t, handle).Addr}, upstream))
+	config, addr := secured(t, gateway.Simple(addr, []string{wire.Listen(t, handle).Addr}, upstream), addr)
+	return addr, gateway.Start(t, config)
 }
 
 // frontBy is front with settings of the listener, as YAML indented by four.
 func frontBy(t *testing.T, handle wire.Handle, listener string) string {
 	t.Helper()
 	addr := gateway.Free(t)
-	gateway.Start(t, `
+	config, addr := secured(t, `
 listeners:
   - address: `+addr+`
 `+listener+`
@@ -38,6 +39,7 @@ upstreams:
     endpoints: ["`+wire.Listen(t, handle).Addr+`"]
 routes:
   - { name: all, match: { path: /* }, upstream: app }
-`)
+`, addr)
+	gateway.Start(t, config)
 	return addr
 }

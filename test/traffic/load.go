@@ -5,6 +5,7 @@ package traffic
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,9 @@ const patience = 30 * time.Second
 
 // Plan says what a Load does.
 type Plan struct {
-	Addr    string // of the gateway, host:port
-	Conns   int    // connections at a time
+	Addr    string      // of the gateway, host:port
+	TLS     *tls.Config // nil for none
+	Conns   int         // connections at a time
 	Pause   time.Duration
 	Request func(conn, n int) string // the n-th request of a connection, as it goes over the wire; nil is Get("/")
 	// Check judges an answer, whose body has been read; nil wants 200.
@@ -131,6 +133,14 @@ func (l *Load) over() bool {
 	}
 }
 
+func dial(p *Plan) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: patience}
+	if p.TLS == nil {
+		return dialer.Dial("tcp", p.Addr)
+	}
+	return tls.DialWithDialer(dialer, "tcp", p.Addr, p.TLS)
+}
+
 func (l *Load) run(id int) {
 	var conn net.Conn
 	var in *bufio.Reader
@@ -145,7 +155,7 @@ func (l *Load) run(id int) {
 	for n := 0; !l.over(); n++ {
 		request := l.plan.Request(id, n)
 		if conn == nil {
-			c, err := net.DialTimeout("tcp", l.plan.Addr, patience)
+			c, err := dial(&l.plan)
 			if err != nil {
 				if l.plan.UntilRefused && errors.Is(err, syscall.ECONNREFUSED) {
 					return

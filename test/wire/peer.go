@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,10 +26,28 @@ type Peer struct {
 	over func() bool // of an endpoint: the test is over, so that errors mean nothing
 }
 
+// TLS in front of an address makes Dial speak it there, with whoever answers: tests of who that is use DialTLS.
+const TLS = "tls:"
+
 // Dial connects a client until the test ends.
 func Dial(t testing.TB, addr string) *Peer {
 	t.Helper()
+	if addr, ok := strings.CutPrefix(addr, TLS); ok {
+		return DialTLS(t, addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	}
 	conn, err := net.DialTimeout("tcp", addr, Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return newPeer(t, conn, nil)
+}
+
+// DialTLS is Dial with TLS inside.
+func DialTLS(t testing.TB, addr string, config *tls.Config) *Peer {
+	t.Helper()
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: Patience}, Config: config}
+	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +96,11 @@ func (p *Peer) TrySend(piece string) error {
 // CloseWrite closes the sending side.
 func (p *Peer) CloseWrite() {
 	p.t.Helper()
-	if err := p.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+	err := p.Conn.(interface{ CloseWrite() error }).CloseWrite()
+	if secure, ok := p.Conn.(*tls.Conn); ok && err == nil { // that was an alert, and no more
+		err = secure.NetConn().(*net.TCPConn).CloseWrite()
+	}
+	if err != nil {
 		p.fail("closing the sending side: %v", err)
 	}
 }
@@ -87,8 +110,12 @@ func (p *Peer) Close() { p.Conn.Close() }
 
 // Reset closes the connection with a reset.
 func (p *Peer) Reset() {
-	p.Conn.(*net.TCPConn).SetLinger(0)
-	p.Conn.Close()
+	conn := p.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	conn.(*net.TCPConn).SetLinger(0)
+	conn.Close()
 }
 
 // TryHead reads the head of a message. io.EOF says that the other side closed the connection before one began.

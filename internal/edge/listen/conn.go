@@ -20,14 +20,17 @@ import (
 
 // conn is one client connection. Its fields belong to its owner (see the package's text), place to the lot's lock.
 type conn struct {
-	l       *listener
-	sock    *socket.Conn
-	session Session
-	info    exchange.Conn
-	client  netip.Addr // counted in l.clients under this key; invalid when it is not
-	born    int64      // when it was accepted
-	place   place
-	ticket  ticket // the poller's
+	l        *listener
+	settings *inForce // when it was accepted
+	sock     *socket.Conn
+	session  Session
+	info     exchange.Conn
+	client   netip.Addr // counted in l.clients under this key; invalid when it is not
+	born     int64      // when it was accepted
+	heard    int64      // what of it was read when it last parked, and
+	silent   int64      // since when that has been all
+	place    place
+	ticket   ticket // the poller's
 }
 
 // admit takes over an accepted connection that has its place in l.open.
@@ -40,7 +43,7 @@ func (l *listener) admit(nc net.Conn, shard int) {
 	}
 	l.accepted.Add(1)
 	settings := l.settings.Load()
-	c := &conn{l: l, sock: sock, born: clock.Now(), info: exchange.Conn{
+	c := &conn{l: l, settings: settings, sock: sock, born: clock.Now(), info: exchange.Conn{
 		ID:       l.set.ids.Add(1),
 		Peer:     sock.Peer(),
 		Local:    sock.Local(),
@@ -49,7 +52,7 @@ func (l *listener) admit(nc net.Conn, shard int) {
 	}}
 	// A trusted proxy speaks for many clients; whom it speaks for now is only known behind its header.
 	proxied := settings.Proxy != nil && (sock.Unix() || settings.Proxy.Contains(c.info.Peer.Addr()))
-	if !proxied && !c.count(settings) {
+	if !proxied && !c.count() {
 		c.refuse()
 		sock.Close()
 		l.gone()
@@ -57,16 +60,16 @@ func (l *listener) admit(nc net.Conn, shard int) {
 	}
 	l.set.lot.enter(c)
 	l.running.Add(1)
-	go c.begin(settings, proxied)
+	go c.begin(proxied)
 }
 
 // count counts c for its client and says whether the client may have one more.
-func (c *conn) count(settings *Settings) bool {
-	if settings.MaxPerClient == 0 || !c.info.Peer.IsValid() {
+func (c *conn) count() bool {
+	if c.settings.MaxPerClient == 0 || !c.info.Peer.IsValid() {
 		return true
 	}
 	key := clientKey(c.info.Peer.Addr())
-	if !c.l.clients.take(key, settings.MaxPerClient) {
+	if !c.l.clients.take(key, c.settings.MaxPerClient) {
 		return false
 	}
 	c.client = key
@@ -93,9 +96,9 @@ func (c *conn) refuse() {
 	c.l.refused.Add(1)
 	if c.l.troubles[troubleClient].beginsNow() {
 		c.l.log(slog.LevelWarn, "a client holds as many connections as one client may; further ones are refused with 503",
-			slog.String("network", network(c.info.Peer.Addr())), slog.Int("limit", c.l.settings.Load().MaxPerClient))
+			slog.String("network", network(c.info.Peer.Addr())), slog.Int("limit", c.settings.MaxPerClient))
 	}
-	if c.l.settings.Load().TLS != nil {
+	if c.settings.TLS != nil {
 		return // an answer would cost the handshake that is refused
 	}
 	c.sock.Write(refusal, nil, 0)
@@ -121,8 +124,8 @@ func network(a netip.Addr) string {
 }
 
 // begin is the first goroutine of a connection.
-func (c *conn) begin(settings *Settings, proxied bool) {
-	if !c.open(settings, proxied) {
+func (c *conn) begin(proxied bool) {
+	if !c.guard(func() bool { return c.open(proxied) }) {
 		c.end()
 		c.l.running.Add(-1)
 		return
@@ -131,29 +134,29 @@ func (c *conn) begin(settings *Settings, proxied bool) {
 }
 
 // open reads what comes before the first request and opens the session. It returns false when the connection is good for nothing.
-func (c *conn) open(settings *Settings, proxied bool) bool {
+func (c *conn) open(proxied bool) bool {
 	var initial []byte
 	if proxied {
 		buf := bufpool.Get(maxProxyHeader)
 		defer bufpool.Put(buf)
 		var ok bool
-		if initial, ok = c.readProxy(buf, settings); !ok {
+		if initial, ok = c.readProxy(buf); !ok {
 			return false
 		}
 	}
-	if settings.TLS != nil {
-		if !c.secure(settings.TLS, initial) {
+	if c.settings.TLS != nil {
+		if !c.secure(c.settings.TLS, initial) {
 			return false
 		}
 		initial = nil
 	}
-	c.session = (*c.l.handler.Load()).Open(c.sock, &c.info, &c.l.Gate, initial)
+	c.session = c.settings.handler.Open(c.sock, &c.info, c.settings.gate, initial)
 	return true
 }
 
 // readProxy reads the PROXY header into buf and adopts the addresses it tells. It returns what follows the header.
-func (c *conn) readProxy(buf []byte, settings *Settings) (rest []byte, ok bool) {
-	by := clock.Now() + int64(settings.ProxyTimeout)
+func (c *conn) readProxy(buf []byte) (rest []byte, ok bool) {
+	by := clock.Now() + int64(c.settings.ProxyTimeout)
 	have := 0
 	for {
 		n, err := c.sock.Read(buf[have:], by)
@@ -176,7 +179,7 @@ func (c *conn) readProxy(buf []byte, settings *Settings) (rest []byte, ok bool) 
 		if header.Source.IsValid() {
 			c.info.Peer, c.info.Local = header.Source, header.Destination
 		}
-		if !c.count(settings) {
+		if !c.count() {
 			c.refuse()
 			return nil, false
 		}
@@ -197,36 +200,50 @@ func (c *conn) proxyTrouble(err error) {
 
 // serve runs the session until the connection is parked or over.
 func (c *conn) serve() {
-	l := c.l // c is not ours any more once it is parked
+	l, gate := c.l, c.settings.gate // c is not ours any more once it is parked
 	defer l.running.Add(-1)
-	for c.serveSession() {
-		if l.Draining() {
+	for c.guard(c.session.Serve) {
+		if gate.Draining() {
 			if c.lastCall() {
-				c.serveSession()
+				c.guard(c.session.Serve)
 			}
+			break
+		}
+		if c.outstayed() {
+			l.expired.Add(1)
 			break
 		}
 		outcome := l.set.lot.park(c)
 		if outcome == taken {
 			return
 		}
-		if outcome == refused && !l.Draining() {
+		if outcome == refused && !gate.Draining() {
 			break
 		}
 	}
 	c.end()
 }
 
-// serveSession lets the session serve. A panic in it is a mistake of ours: it costs this connection and nothing else.
-func (c *conn) serveSession() (idle bool) {
+// guard does something for the connection. A panic in it is a mistake of ours: it costs this connection and nothing else.
+func (c *conn) guard(do func() bool) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			idle = false
+			ok = false
 			c.l.log(slog.LevelError, "BUG: panic while serving a connection", slog.String("panic", fmt.Sprint(p)),
 				slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	return c.session.Serve()
+	return do()
+}
+
+// outstayed says that the idle time of a connection about to be parked is over, although it was woken since: by bytes that TLS keeps to
+// itself, as of a record that is sent a byte at a time. Those are no words.
+func (c *conn) outstayed() bool {
+	now := clock.Now()
+	if in := c.sock.In(); c.silent == 0 || in != c.heard {
+		c.heard, c.silent = in, now
+	}
+	return now >= c.silent+int64(c.settings.IdleTimeout)
 }
 
 // firstWords is how long a connection without a request is spared when others are closed, for draining or to make room: its

@@ -44,16 +44,16 @@ type Handler interface {
 // crowd is how many connections of one listener may hold goroutines before sessions are asked to park at once.
 const crowd = 2048
 
-// Gate is what a session may ask of its listener. Its methods are one atomic load each.
+// Gate is what a session may ask of its listener. Its methods are an atomic load or two each.
 type Gate struct {
-	running  atomic.Int64 // connections that hold a goroutine
-	draining atomic.Bool
+	l   *listener
+	old atomic.Bool // the listener has other rules now
 }
 
 // Crowded says that so many of the listener's connections hold goroutines that a session with nothing to read should return idle
 // at once and not wait on its goroutine.
-func (g *Gate) Crowded() bool { return g.running.Load() > crowd }
+func (g *Gate) Crowded() bool { return g.l.running.Load() > crowd }
 
-// Draining says that the listener is going away: answers should say Connection: close, and Serve should return at the next
+// Draining says that the listener is going away, or that the connection began under rules that do not hold any more: answers should say Connection: close, and Serve should return at the next
 // point between requests without waiting.
-func (g *Gate) Draining() bool { return g.draining.Load() }
+func (g *Gate) Draining() bool { return g.old.Load() || g.l.draining.Load() }

@@ -148,15 +148,8 @@ func (h *handshakes) underWay() int {
 
 // secure carries out the handshake of a connection, of which early was read already, and says whether it succeeded.
 func (c *conn) secure(t *TLS, early []byte) bool {
-	growStack()
 	h := &c.l.handshakes
-	one := h.begin(c.sock, t.ceiling())
-	patience := t.timeout()
-	if c.l.Draining() {
-		patience = min(patience, int64(firstWords))
-	}
-	err := c.sock.ServeTLS(t.Config, early, clock.Now()+patience, c.l.set.turns)
-	cut := h.end(one)
+	err, cut := c.shakeHands(t, early)
 	if err != nil {
 		outcome := Cut
 		if !cut {
@@ -183,6 +176,19 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 		h.counts[Full].Add(1)
 	}
 	return true
+}
+
+// shakeHands is secure without the accounting.
+func (c *conn) shakeHands(t *TLS, early []byte) (err error, cut bool) {
+	growStack()
+	h := &c.l.handshakes
+	one := h.begin(c.sock, t.ceiling())
+	defer func() { cut = h.end(one) }()
+	patience := t.timeout()
+	if c.l.draining.Load() {
+		patience = min(patience, int64(firstWords))
+	}
+	return c.sock.ServeTLS(t.Config, early, clock.Now()+patience, c.l.set.turns), false
 }
 
 // growStack makes the goroutine's stack as large as a handshake needs, at once. Growing it step by step copies it four times, which was

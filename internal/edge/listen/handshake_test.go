@@ -15,6 +15,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/socket"
 )
 
 // issued is a certificate that signs itself, for both sides.
@@ -253,4 +256,93 @@ func TestSilentOnesDoNotHoldUpADrain(t *testing.T) {
 	if cut := set.Drain(t.Context()); cut != 0 {
 		t.Errorf("%d connections held on to the end", cut)
 	}
+}
+
+// TestHandshakeMeetsTheHandlerOfItsSettings changes a listener between a connection's beginning and its handshake.
+func TestHandshakeMeetsTheHandlerOfItsSettings(t *testing.T) {
+	set, h, address, client := secureWith(t, nil)
+	early := dial(t, address)
+	await(t, "it is seen", func() bool { return stat(set).HandshakesUnderWay == 1 })
+	other := new(echoes)
+	s := *set.live[0].settings.Load().Settings
+	s.TLS = &TLS{Config: &tls.Config{Certificates: s.TLS.Config.Certificates, NextProtos: []string{"other"}}}
+	if err := set.Apply([]Settings{s}, map[string]Handler{"main": other}); err != nil {
+		t.Fatal(err)
+	}
+	say(t, tls.Client(early, client), "", "hello")
+	if info, _ := h.opened(0); info.TLS.Protocol != "echo" || len(other.infos) > 0 {
+		t.Errorf("%+v met the wrong handler", info.TLS)
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Open(*socket.Conn, *exchange.Conn, *Gate, []byte) Session { panic("at the door") }
+
+func TestPanicBeforeTheSession(t *testing.T) {
+	own, pool := issued(t, "straum.test")
+	config := &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if hello.ServerName == "panic.test" {
+			panic("in the handshake")
+		}
+		return &own, nil
+	}}
+	set, address, out := start(t, panicking{}, Settings{TLS: &TLS{Config: config}})
+	for i, name := range []string{"panic.test", "straum.test"} {
+		nc := tls.Client(dial(t, address), &tls.Config{RootCAs: pool, ServerName: name})
+		nc.Handshake()
+		over(t, nc)
+		await(t, "it is told", func() bool { return out.count("BUG: panic while serving") == i+1 })
+	}
+	await(t, "all are gone", func() bool { return stat(set).Open == 0 && stat(set).HandshakesUnderWay == 0 })
+	if len(set.turns) != 0 {
+		t.Error("a turn was not given back")
+	}
+}
+
+// TestDrippedRecordIsNoWord wakes a connection again and again with bytes of one record.
+func TestDrippedRecordIsNoWord(t *testing.T) {
+	own, pool := issued(t, "straum.test")
+	h := new(echoes)
+	set, address, _ := start(t, h, Settings{IdleTimeout: 100 * time.Millisecond, TLS: &TLS{Config: &tls.Config{Certificates: []tls.Certificate{own}}}})
+	raw := dial(t, address)
+	nc := tls.Client(raw, &tls.Config{RootCAs: pool, ServerName: "straum.test"})
+	say(t, nc, "", "hello")
+	record := append([]byte{0x17, 3, 3, 0x40, 0}, make([]byte, 1<<14)...)
+	for len(record) > 0 && stat(set).Open > 0 {
+		if _, err := raw.Write(record[:1]); err != nil {
+			break
+		}
+		record = record[1:]
+		time.Sleep(time.Millisecond) // the dripping itself
+	}
+	await(t, "it is closed", func() bool { return stat(set).Open == 0 })
+	if s := stat(set); len(record) == 0 || s.Expired != 1 {
+		t.Errorf("%d bytes are left of the record, %d expired", len(record), s.Expired)
+	}
+}
+
+func TestChangedRulesEndConnections(t *testing.T) {
+	h := new(echoes)
+	set, address, _ := start(t, h, Settings{})
+	resting, busy := dial(t, address), dial(t, address)
+	say(t, resting, "", "hello")
+	await(t, "it rests", func() bool { return stat(set).Parked == 2 })
+	say(t, busy, "", "wait") // holds on to its goroutine
+	s := Settings{Name: "main", Address: "127.0.0.1:0", MaxConns: 100}
+	apply := func() {
+		t.Helper()
+		if err := set.Apply([]Settings{s}, map[string]Handler{"main": h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply()
+	say(t, resting, "", "still here")
+	await(t, "it rests", func() bool { return stat(set).Parked == 1 || !parks })
+	s.Rules = "others"
+	apply()
+	over(t, resting)
+	say(t, busy, "", "last") // is answered, and told by the close that this was it
+	over(t, busy)
+	say(t, dial(t, address), "", "hello")
 }

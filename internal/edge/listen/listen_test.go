@@ -366,12 +366,12 @@ func TestIPv6(t *testing.T) {
 }
 
 func TestCrowded(t *testing.T) {
-	var g Gate
-	g.running.Store(crowd)
+	g := Gate{l: new(listener)}
+	g.l.running.Store(crowd)
 	if g.Crowded() {
 		t.Error("crowded at the bound")
 	}
-	g.running.Add(1)
+	g.l.running.Add(1)
 	if !g.Crowded() {
 		t.Error("not crowded above the bound")
 	}

@@ -9,10 +9,10 @@ import (
 
 // listener is one address that connections are accepted on.
 type listener struct {
-	Gate
 	set      *Set
-	settings atomic.Pointer[Settings]
-	handler  atomic.Pointer[Handler]
+	settings atomic.Pointer[inForce]
+	running  atomic.Int64 // connections that hold a goroutine
+	draining atomic.Bool
 	row      row // the lot's
 	clients  clients
 	// handshakes of TLS under way.
@@ -34,6 +34,14 @@ type listener struct {
 	unparkable atomic.Uint64
 	// proxyErrors counts connections of trusted peers without a valid header.
 	proxyErrors atomic.Uint64
+}
+
+// inForce is what holds for a connection from its beginning on. It is replaced whole, so that what belongs together stays together: a
+// handshake that has agreed on a protocol gets the handler that knows it.
+type inForce struct {
+	*Settings
+	handler Handler
+	gate    *Gate
 }
 
 // What is logged once an episode.
@@ -82,8 +90,15 @@ func (l *listener) start(sockets []queue) {
 }
 
 // change gives a live listener other settings. Set.mu is held.
-func (l *listener) change(s *Settings) error {
-	before := l.settings.Swap(s)
+func (l *listener) change(s *Settings, handler Handler) error {
+	before := l.settings.Load()
+	if before.Rules == s.Rules {
+		l.settings.Store(&inForce{s, handler, before.gate})
+	} else {
+		l.settings.Store(&inForce{s, handler, &Gate{l: l}})
+		before.gate.old.Store(true)
+		l.set.lot.dismissOld(&l.row)
+	}
 	l.set.lot.setIdle(&l.row, s.IdleTimeout)
 	var err error
 	if more := s.Sockets - len(l.acceptors); more > 0 {

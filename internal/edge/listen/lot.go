@@ -241,6 +241,24 @@ func (t *lot) closeRow(r *row) {
 	}
 }
 
+// dismissOld dismisses the connections of r whose rules are not in force any more.
+func (t *lot) dismissOld(r *row) {
+	var old []*conn
+	t.mu.Lock()
+	for c := r.oldest; c != nil; {
+		next := c.place.newer
+		if c.settings.gate.old.Load() {
+			t.pull(c)
+			old = append(old, c)
+		}
+		c = next
+	}
+	t.mu.Unlock()
+	for _, c := range old {
+		c.dismiss()
+	}
+}
+
 // killAll makes every connection fail under its owner's hands.
 func (t *lot) killAll() {
 	for _, s := range t.all() {

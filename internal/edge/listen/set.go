@@ -97,14 +97,13 @@ func (s *Set) Apply(settings []Settings, handlers map[string]Handler) error {
 	s.live = next
 	for i, l := range next {
 		handler := handlers[wanted[i].Name]
-		l.handler.Store(&handler)
 		if opened[i] == nil {
-			if err := l.change(wanted[i]); err != nil {
+			if err := l.change(wanted[i], handler); err != nil {
 				l.log(slog.LevelWarn, "the listener goes on, but not all of its new settings are in force", slog.Any("error", err))
 			}
 			continue
 		}
-		l.settings.Store(wanted[i])
+		l.settings.Store(&inForce{wanted[i], handler, &Gate{l: l}})
 		l.row.idle = int64(wanted[i].IdleTimeout)
 		s.lot.addRow(&l.row)
 		l.start(opened[i])

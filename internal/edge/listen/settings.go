@@ -39,6 +39,9 @@ type Settings struct {
 	Proxy *bart.Lite
 	// ProxyTimeout is how long a PROXY header may take; 0 means 5 s.
 	ProxyTimeout time.Duration
+	// Rules stand for what clients must fulfil to come in. When they change, connections that came in under others end at their next
+	// point between requests.
+	Rules string
 	// TLS is spoken with every client; nil is with none.
 	TLS *TLS
 	// IdleTimeout is how long a parked connection may stay; 0 means 75 s. The wait of the session before it parks comes on top.

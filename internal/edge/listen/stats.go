@@ -56,7 +56,7 @@ func (s *Set) Stats() []Stats {
 func (l *listener) stats() Stats {
 	s := Stats{
 		Name:              l.settings.Load().Name,
-		Draining:          l.Draining(),
+		Draining:          l.draining.Load(),
 		Sockets:           len(l.acceptors),
 		Open:              l.open.Load(),
 		Parked:            l.set.lot.parked(&l.row),

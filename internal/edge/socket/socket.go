@@ -79,6 +79,8 @@ type reading struct {
 	n     int
 	errno syscall.Errno
 	err   error                        // what TLS failed with
+	by    int64                        // when it is over; 0 is never
+	ran   bool                         // of ReadEach: something was tried
 	use   func(buf []byte, n int) Next // of ReadEach
 	ended bool                         // use said Stop
 
@@ -121,6 +123,9 @@ func (c *Conn) Rest() {
 	c.work = nil
 	w.conn = nil
 	w.writing.waited = 0
+	if c.layer != nil {
+		c.layer.waited.Store(0)
+	}
 	works.Put(w)
 }
 
@@ -172,12 +177,20 @@ func (c *Conn) Out() int64 {
 }
 
 // Sent is how many bytes were given to the kernel so far, those of TLS included.
-func (c *Conn) Sent() int64 { return c.out }
+func (c *Conn) Sent() int64 {
+	if c.layer != nil {
+		return c.layer.sent.Load()
+	}
+	return c.out
+}
 
 // WriteWaited is the nanoseconds that Write has waited for the peer since the connection last rested, for judging its speed.
 func (c *Conn) WriteWaited() int64 {
-	if c.work == nil {
+	switch {
+	case c.work == nil:
 		return 0
+	case c.layer != nil:
+		return c.layer.waited.Load()
 	}
 	return c.writing.waited
 }
@@ -289,12 +302,18 @@ func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) er
 	if err := c.armRead(by); err != nil {
 		return err
 	}
-	r.size, r.use, r.out, r.sent, r.ended = size, use, nil, 0, false
+	r.size, r.use, r.out, r.sent, r.ended, r.ran = size, use, nil, 0, false, false
 	r.n, r.errno, r.err = 0, 0, nil
 	err := c.rc.Read(r.onEach)
+	late := errors.Is(err, os.ErrDeadlineExceeded)
+	if late && c.layer != nil && !r.ran && c.eachReady(c.fd) {
+		// The time was over before anything was tried. What TLS holds already no poller will tell of, so it is looked for at least once.
+		err, late = nil, false
+		c.readArmed = struck
+	}
 	r.use = nil
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case late:
 		c.readArmed = struck
 		return ErrTimeout
 	case err != nil || r.ended:
@@ -306,6 +325,7 @@ func (c *Conn) ReadEach(size int, by int64, use func(buf []byte, n int) Next) er
 
 func (w *work) eachReady(fd uintptr) bool {
 	r := &w.reading
+	r.ran = true
 	w.roused()
 	for {
 		if !w.lend(fd) {
@@ -323,6 +343,8 @@ func (w *work) eachReady(fd uintptr) bool {
 		case Stop:
 			r.ended = true
 			return true
+		case Look:
+			w.roused() // a short read says nothing of an end behind it
 		case Await:
 			if drained {
 				// Nothing was left in the socket before use began, so whatever has come since has told the poller.
@@ -363,6 +385,7 @@ func (c *Conn) SendReceive(out []byte, quiet bool, size int, by int64) (sent int
 // await runs ready until it says it is done, waiting for the socket to become readable in between.
 func (c *Conn) await(ready func(uintptr) bool, by int64) error {
 	r := &c.reading
+	r.by = by
 	for {
 		if err := c.armRead(by); err != nil {
 			return err
@@ -632,6 +655,11 @@ func (c *Conn) CloseWrite() error {
 	if c.layer != nil {
 		c.layer.bye() // best effort: the end of the stream follows in any case
 	}
+	return c.CutWrite()
+}
+
+// CutWrite is CloseWrite for a stream that was cut itself: with TLS the peer is told by the missing end of it that there was more.
+func (c *Conn) CutWrite() error {
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}

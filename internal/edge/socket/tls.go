@@ -22,6 +22,9 @@ type layer struct {
 	wire wire
 	out  int64 // bytes of plain text written
 	bid  bool  // the end of TLS was sent
+
+	// What the connection has counted, published under crypto/tls's own lock: a reader writes too when TLS has to answer what it reads.
+	sent, waited atomic.Int64
 }
 
 // Turns are what handshakes need to compute: as many as it has places may do so at once. A turn is given back while its holder waits
@@ -46,10 +49,11 @@ func (c *Conn) secure(role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Co
 	l.wire.patience.Store(max(by-clock.Now(), 1))
 	l.tls = role(&l.wire, config)
 	c.layer = l
-	err := bare(l.tls.HandshakeContext(context.Background()))
-	l.wire.giveTurn()
-	l.wire.early, l.wire.turns = nil, nil
-	return err
+	defer func() {
+		l.wire.giveTurn() // also after a panic
+		l.wire.early, l.wire.turns = nil, nil
+	}()
+	return bare(l.tls.HandshakeContext(context.Background()))
 }
 
 // TLS returns what the handshake settled, nil on a plain connection. It is made anew by each call.
@@ -83,12 +87,20 @@ func (l *layer) read(p []byte, by int64) (int, error) {
 // tryRead returns errAgain when no plain text can be had now. It does not count, its callers do.
 func (l *layer) tryRead(p []byte) (int, error) {
 	l.wire.try = true
-	n, err := l.tls.Read(p)
-	l.wire.try = false
-	if n > 0 {
-		return n, nil
+	defer func() { l.wire.try = false }()
+	for {
+		l.wire.took = false
+		n, err := l.tls.Read(p)
+		if n > 0 {
+			return n, nil
+		}
+		if err != errAgain || !l.wire.took {
+			return 0, err
+		}
+		// All that was read was TLS's own, or a part of a record. A short read says nothing of an end behind it, and the poller,
+		// which told of both at once, will not tell of it again.
+		l.wire.drained = false
 	}
-	return 0, err
 }
 
 // tryReadNow is tryRead for one who was not called by the poller.
@@ -145,8 +157,8 @@ func (l *layer) writeRun(run []byte) error {
 	return bare(err)
 }
 
-// sendPatience is how long SendReceive waits for a peer whose window is full, in nanoseconds: one to whom nothing is on its way has
-// room for a record.
+// sendPatience is how long SendReceive waits for a peer whose window is full, in nanoseconds, if its own time is not over before: one to
+// whom nothing is on its way has room for a record.
 const sendPatience = int64(10 * time.Second)
 
 // sendRecords is the writing part of lend on a connection with TLS. It waits where the kernel does not take all at once, because
@@ -161,7 +173,11 @@ func (w *work) sendRecords(fd uintptr) bool {
 		return true // nothing is sent: the caller goes on with Write, which knows how patient to be
 	}
 	w.conn.layer.wire.drained = false
-	if err := w.conn.layer.write(r.out, nil, sendPatience); err != nil {
+	patience := sendPatience
+	if r.by != 0 {
+		patience = max(min(patience, r.by-clock.Now()), 1)
+	}
+	if err := w.conn.layer.write(r.out, nil, patience); err != nil {
 		r.err = err
 		return true
 	}
@@ -197,6 +213,7 @@ type wire struct {
 	early   []byte // read before TLS began
 	by      int64  // when a read that waits gives up
 	try     bool   // reads do not wait
+	took    bool   // something was read
 	drained bool   // the socket had nothing more to read; the poller tells when that changes
 	ended   bool   // the peer's end of the stream was read
 	turns   Turns  // nil after the handshake
@@ -252,6 +269,9 @@ func (w *wire) giveTurn() {
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
 	if len(w.early) > 0 {
+		if !w.turn {
+			w.takeTurn()
+		}
 		n := copy(p, w.early)
 		w.early = w.early[n:]
 		return n, nil
@@ -284,12 +304,22 @@ func (w *wire) Read(p []byte) (int, error) {
 		w.ended = true
 		return 0, io.EOF
 	}
-	w.drained = n < len(p)
+	w.took, w.drained = true, n < len(p)
 	return n, nil
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. crypto/tls calls it for one goroutine at a time.
 func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.write(p)
+	l := w.conn.layer
+	l.sent.Store(w.conn.out)
+	if w.conn.work != nil { // the last words are written at rest
+		l.waited.Store(w.conn.writing.waited)
+	}
+	return n, err
+}
+
+func (w *wire) write(p []byte) (int, error) {
 	if w.closing.Load() {
 		n, errno := sysWrite(w.conn.fd, p)
 		w.conn.out += int64(n)

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -349,11 +350,33 @@ func TestPeerRenewsKeys(t *testing.T) {
 	}
 	io.WriteString(in, "before\n")
 	expect("before\n")
+	// The answer to a renewal is written by the reader, while others write.
+	stop := make(chan struct{})
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := conn.Write([]byte("."), nil, patience); err != nil {
+				t.Error(err)
+				return
+			}
+			if conn.Sent() <= conn.Out() {
+				t.Error("records take no bytes")
+			}
+			conn.WriteWaited()
+		}
+	})
 	io.WriteString(in, "K\n") // renews its key and asks us to renew ours; what comes with it in one read is dropped
 	for lines := bufio.NewScanner(says); lines.Scan() && lines.Text() != "KEYUPDATE"; {
 	}
 	io.WriteString(in, "after\n")
 	expect("after\n")
+	close(stop)
+	writer.Wait()
 	if err := conn.Write([]byte("answer"), nil, patience); err != nil {
 		t.Error(err)
 	}
@@ -398,5 +421,88 @@ func (t *tap) Write(p []byte) (int, error) {
 		return len(p), nil
 	default:
 		return 0, io.ErrClosedPipe
+	}
+}
+
+// TestEndBehindWhatIsNoPlainText sends bytes that TLS keeps to itself and the end of the stream in one segment, which the poller tells of
+// once.
+func TestEndBehindWhatIsNoPlainText(t *testing.T) {
+	part := []byte{0x17, 3, 3} // of a record
+	f := func(name string, read func(conn *Conn) error) {
+		t.Helper()
+		conn, far := securePair(t, nil)
+		raw := far.(secured).NetConn().(*net.TCPConn)
+		go together(t, raw, part)
+		by := clock.Now() + int64(5*time.Second)
+		if err := read(conn); err == nil || err == ErrTimeout {
+			t.Errorf("%s: %v, want the end", name, err)
+		} else if clock.Now() >= by {
+			t.Errorf("%s: the end was seen when the time was over", name)
+		}
+	}
+	f("lent", func(conn *Conn) error {
+		_, _, err := conn.ReadLent(bufpool.Small, soon())
+		return err
+	})
+	f("each", func(conn *Conn) error {
+		return conn.ReadEach(bufpool.Small, soon(), func(buf []byte, _ int) Next { bufpool.Put(buf); return Await })
+	})
+
+	// The last plain text and the end: Look sees the end at once.
+	conn, far := securePair(t, nil)
+	raw := far.(secured).NetConn().(*net.TCPConn)
+	hold(t, raw, true)
+	send(t, far, "last words")
+	raw.CloseWrite()
+	err := conn.ReadEach(bufpool.Small, soon(), func(buf []byte, _ int) Next { bufpool.Put(buf); return Look })
+	if err != io.EOF || !conn.Truncated() {
+		t.Errorf("behind plain text: %v", err)
+	}
+}
+
+// together sends bytes and the end of the stream in one segment.
+func together(t *testing.T, raw *net.TCPConn, bytes []byte) {
+	hold(t, raw, true)
+	raw.Write(bytes)
+	raw.CloseWrite()
+}
+
+func TestQuietBeforeAnEnd(t *testing.T) {
+	conn, plain := pair(t, "tcp")
+	far := tls.Server(plain, serverConfig())
+	go func() {
+		far.Handshake()
+		plain.(*net.TCPConn).CloseWrite() // behind its tickets, without the end of TLS
+	}()
+	config := clientConfig()
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	if err := conn.DialTLS(config, soon()); err != nil {
+		t.Fatal(err)
+	}
+	until := soon()
+	for conn.State() != PeerClosed && clock.Now() < until {
+		runtime.Gosched()
+	}
+	if conn.Quiet() {
+		t.Error("a dead connection is quiet")
+	}
+}
+
+// TestHeldPlainTextIsFound: what TLS has read already no poller tells of, even when the time is over before anything is tried.
+func TestHeldPlainTextIsFound(t *testing.T) {
+	conn, far := securePair(t, nil)
+	send(t, far, "first and second")
+	buf := make([]byte, 5)
+	if n, err := conn.Read(buf, soon()); string(buf[:n]) != "first" {
+		t.Fatal(n, err)
+	}
+	var got string
+	err := conn.ReadEach(bufpool.Small, clock.Now()-1, func(buf []byte, n int) Next {
+		got += string(buf[:n])
+		bufpool.Put(buf)
+		return Await
+	})
+	if got != " and second" || err != ErrTimeout {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -18,12 +18,12 @@ func (c *Call) share() (connection, *fault.Fault) {
 	mine, other := s.begin()
 	switch {
 	case mine != nil:
+		var told *fault.Fault
+		defer func() { s.end(mine, told) }() // whatever happens: others wait
 		conn, f := c.open(false)
-		told := f
-		if f != nil && (f.Kind == fault.ConnectTimeout || f.Kind.Side != fault.Upstream) {
-			told = nil // it may be about this exchange's time, or its client
+		if f != nil && f.Kind != fault.ConnectTimeout && f.Kind.Side == fault.Upstream { // else it may be about this exchange's time, or its client
+			told = f
 		}
-		s.end(mine, told)
 		return conn, f
 	case other != nil:
 		c.queued = true

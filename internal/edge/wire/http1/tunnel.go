@@ -82,7 +82,11 @@ func (t *tunnel) runMove(src, dst *socket.Conn) {
 			}
 		}
 		if err == io.EOF {
-			dst.CloseWrite() // an error shows in the other direction
+			if src.Truncated() {
+				dst.CutWrite() // the other side must not take it for a whole stream
+			} else {
+				dst.CloseWrite() // an error shows in the other direction
+			}
 			return
 		}
 		if err != nil {

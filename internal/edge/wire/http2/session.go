@@ -362,11 +362,16 @@ func (s *Session) Close() {
 		bufpool.Put(s.early[:cap(s.early)])
 		s.early = nil
 	}
-	s.goodbye()
 	s.mu.Lock()
-	if s.fail(false); len(s.streams) > 0 || s.flushing {
+	busy := len(s.streams) > 0 || s.flushing // after a mistake of ours; whoever writes must not be waited for
+	s.mu.Unlock()
+	if busy {
 		s.conn.Kill()
+	} else {
+		s.goodbye()
 	}
+	s.mu.Lock()
+	s.fail(false)
 	s.mu.Unlock()
 	s.await()
 	s.block.release()

@@ -111,7 +111,9 @@ func (t *tunnel) runDown() {
 			t.moved.Store(clock.Now())
 			t.busy.Add(-1)
 		case io.EOF:
-			err = t.st.send(nil, true)
+			if !t.endpoint.Truncated() { // a reset tells that the stream is not whole
+				err = t.st.send(nil, true)
+			}
 			open = false
 		case socket.ErrTimeout:
 			if !t.late() {

@@ -11,6 +11,7 @@ import (
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 // run is a piece of the answer's body, in a buffer that goes with it, or what came instead of one.
@@ -79,7 +80,9 @@ func (t *Try) settle(h head) *fault.Fault {
 	r.Status, r.Length = response.StatusCode, length
 	t.known += takeFields(&r.Header, response.Header) + int64(len("HTTP/2 200\r\n"))
 	for _, name := range h.announced {
-		r.Header.Append(exchange.Trailer, exchange.Trailer.String(), name)
+		if grammar.IsToken(name) && mayTrail(exchange.Lookup(name)) {
+			r.Header.Append(exchange.Trailer, exchange.Trailer.String(), name)
+		}
 	}
 	if !t.out.ended.Load() {
 		x.Request.Streaming = true
@@ -242,6 +245,20 @@ func (b *inbound) take() (run, *fault.Fault) {
 	}
 }
 
+// mayTrail says whether a field may stand in a trailer section. One who merges trailers into the header would be led astray by those that
+// may not (RFC 9110 §6.5.1).
+func mayTrail(known exchange.Known) bool {
+	switch known {
+	case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding, exchange.Upgrade, exchange.TE,
+		exchange.Host, exchange.ContentLength, exchange.Authorization, exchange.Cookie, exchange.SetCookie, exchange.ContentType,
+		exchange.ContentEncoding, exchange.ContentRange, exchange.CacheControl, exchange.Trailer, exchange.Forwarded,
+		exchange.XForwardedFor, exchange.XForwardedHost, exchange.XForwardedProto, exchange.XForwardedPort, exchange.XRealIP,
+		exchange.Location, exchange.ProxyAuthenticate, exchange.ProxyAuthorization, exchange.Expect:
+		return false
+	}
+	return true
+}
+
 // end takes the trailers over.
 func (b *inbound) end() *fault.Fault {
 	x := b.try.x
@@ -253,24 +270,13 @@ func (b *inbound) end() *fault.Fault {
 		if fields += len(values); fields > maxTrailers {
 			return fault.At(fault.UpstreamInvalid, fault.ResponseBegun, errTrailers)
 		}
-		switch known := exchange.Lookup(name); known {
-		case exchange.Other:
-			for _, value := range values {
-				x.Response.Trailer.Append(known, name, value)
-				b.try.known += int64(len(name) + len(value) + len(": \r\n"))
-			}
-		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding, exchange.Upgrade, exchange.TE,
-			exchange.Host, exchange.ContentLength, exchange.Authorization, exchange.Cookie, exchange.SetCookie, exchange.ContentType,
-			exchange.ContentEncoding, exchange.ContentRange, exchange.CacheControl, exchange.Trailer, exchange.Forwarded,
-			exchange.XForwardedFor, exchange.XForwardedHost, exchange.XForwardedProto, exchange.XForwardedPort, exchange.XRealIP,
-			exchange.Location, exchange.ProxyAuthenticate, exchange.ProxyAuthorization, exchange.Expect:
-			// One that merges trailers into the header would be led astray (RFC 9110 §6.5.1).
+		known := exchange.Lookup(name)
+		if !mayTrail(known) {
 			return fault.At(fault.UpstreamInvalid, fault.ResponseBegun, errTrailerName)
-		default:
-			for _, value := range values {
-				x.Response.Trailer.Append(known, name, value)
-				b.try.known += int64(len(name) + len(value) + len(": \r\n"))
-			}
+		}
+		for _, value := range values {
+			x.Response.Trailer.Append(known, name, value)
+			b.try.known += int64(len(name) + len(value) + len(": \r\n"))
 		}
 	}
 	return nil
