@@ -128,6 +128,9 @@ func (g *greeting) Serve() (idle bool) {
 	return g.session.Serve()
 }
 
+// Successor implements listen.Opening.
+func (g *greeting) Successor() listen.Session { return g.session }
+
 // read waits for the first bytes for as long as a session waits for a request, and for those after them for as long as a header may
 // take.
 func (g *greeting) read() (buf []byte, n int, err error) {

@@ -149,7 +149,7 @@ func TestThousandReloads(t *testing.T) {
 		}
 		return true
 	})
-	if grown := late.memory - early.memory; grown > 24<<20 {
+	if grown := late.memory - early.memory; grown > 24<<20 && !gateway.Race { // with the race detector memory tells nothing
 		t.Errorf("memory grew by %d bytes over %d reloads: from %+v to %+v", grown, reloads-reloads/10, early, late)
 	}
 	close(stop)

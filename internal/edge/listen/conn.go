@@ -203,6 +203,11 @@ func (c *conn) serve() {
 	l, gate := c.l, c.settings.gate // c is not ours any more once it is parked
 	defer l.running.Add(-1)
 	for c.guard(c.session.Serve) {
+		if first, ok := c.session.(Opening); ok {
+			if next := first.Successor(); next != nil {
+				c.session = next // what the first one held is not needed any more
+			}
+		}
 		if gate.Draining() {
 			if c.lastCall() {
 				c.guard(c.session.Serve)

@@ -35,6 +35,13 @@ type Session interface {
 	Close()
 }
 
+// Opening is a session that finds out what the client speaks and leaves the rest to another.
+type Opening interface {
+	Session
+	// Successor is the session that goes on, nil as long as it is not known. Asked after Serve.
+	Successor() Session
+}
+
 // Handler opens the session of a new connection, on the connection's own goroutine. initial holds bytes that were read behind a
 // PROXY header; it is nil when there are none and valid only during the call.
 type Handler interface {
