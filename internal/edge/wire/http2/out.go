@@ -130,7 +130,7 @@ func (st *stream) sent(bytes int, content int64, end bool) {
 	st.sendWindow -= content
 	st.s.sendWindow -= content
 	if content >= workContent || end {
-		st.s.work += workFrame + int(content/workShare)
+		st.s.work.Add(workFrame + content/workShare)
 	}
 	if end {
 		st.sentEnd = true

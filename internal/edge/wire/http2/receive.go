@@ -143,22 +143,12 @@ func (s *Session) handle(h *header, p []byte) *breach {
 // idleFrame accounts for frames that carry no request and no content.
 func (s *Session) idleFrame(n int) *breach { return s.frames.spend(n, s.now, s.takeWork) }
 
-func (s *Session) takeWork() (done int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	done, s.work = s.work, 0
-	return done
-}
+func (s *Session) takeWork() int { return int(s.work.Swap(0)) }
 
 // undo accounts for a stream that came to nothing.
 func (s *Session) undo() *breach { return s.undone.spend(1, s.now, s.takeCompleted) }
 
-func (s *Session) takeCompleted() (done int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	done, s.completed = s.completed, 0
-	return done
-}
+func (s *Session) takeCompleted() int { return int(s.completed.Swap(0)) }
 
 // headers takes a HEADERS frame: a request, or the trailer section of one.
 func (s *Session) headers(h *header, p []byte) *breach {
@@ -209,7 +199,7 @@ func (s *Session) newStream(h *header) *breach {
 	if crowded || s.draining == lastCalled {
 		s.stats.Refused.Add(1)
 		s.mu.Lock()
-		s.sendReset(h.stream, RefusedStream)
+		s.sendReset(h.stream, RefusedStream, s.set.streamWindow())
 		s.mu.Unlock()
 		return s.idleFrame(1)
 	}
@@ -225,12 +215,15 @@ func (s *Session) oldStream(h *header) *breach {
 	defer s.mu.Unlock()
 	st := s.find(h.stream)
 	switch {
-	case st == nil && s.wasForgotten(h.stream), st != nil && st.closed && !st.gone:
-		return nil // on its way when we reset the stream
+	case s.late.has(h.stream):
+		if h.has(flagEndStream) {
+			s.late.end(h.stream)
+		}
+		return nil // on its way when the stream was over
 	case st == nil, st.sentEnd && st.recvEnded:
 		return breachClosed
 	case st.recvEnded || st.closed:
-		s.sendReset(h.stream, StreamClosed)
+		s.sendReset(h.stream, StreamClosed, st.recvWindow)
 		st.closed = true
 		st.unstick()
 		return nil
@@ -326,8 +319,6 @@ func (s *Session) spoil(st *stream) *breach {
 	s.stats.Malformed.Add(1)
 	st.body.fail(errContent)
 	s.reset(st, ProtocolError)
-	s.mu.Unlock()
-	defer s.mu.Lock()
 	return s.undo()
 }
 
@@ -370,22 +361,26 @@ func (s *Session) admit(h *header, size, pad int64) *breach {
 	if s.recvWindow -= size; s.recvWindow < 0 {
 		return breachOverrun
 	}
-	st := s.find(h.stream)
-	switch {
-	case st == nil || st.closed || st.recvEnded:
-		ours := st == nil && s.wasForgotten(h.stream) || st != nil && st.closed && !st.gone
+	if s.late.has(h.stream) {
 		s.data.stream = 0 // nobody takes it
 		s.giveBack(size)
-		if ours {
-			return nil
+		if !s.late.take(h.stream, size) {
+			return breachOverrun
 		}
-		s.sendReset(h.stream, StreamClosed)
+		if h.has(flagEndStream) {
+			s.late.end(h.stream)
+		}
+		return nil
+	}
+	st := s.find(h.stream)
+	if st == nil || st.closed || st.recvEnded {
+		s.data.stream = 0
+		s.giveBack(size)
+		s.sendReset(h.stream, StreamClosed, s.set.streamWindow())
 		if st != nil && !st.closed {
 			st.closed = true
 			st.unstick()
 		}
-		s.mu.Unlock()
-		defer s.mu.Lock()
 		return s.undo()
 	}
 	st.in += headerSize + size
@@ -393,8 +388,6 @@ func (s *Session) admit(h *header, size, pad int64) *breach {
 		s.data.stream = 0
 		s.giveBack(size)
 		s.reset(st, FlowControlError)
-		s.mu.Unlock()
-		defer s.mu.Lock()
 		return s.undo()
 	}
 	st.giveBack(pad)
@@ -417,7 +410,7 @@ func (s *Session) moreContent(b []byte) (int, *breach) {
 		} else {
 			s.giveBack(int64(len(run)))
 		}
-		s.work += len(run) / workContent
+		s.work.Add(int64(len(run) / workContent))
 		s.mu.Unlock()
 	}
 	if d.left -= n; d.left == 0 {
@@ -452,6 +445,7 @@ func (s *Session) resetBy(h *header, code Code) *breach {
 		return breachIdle
 	}
 	s.mu.Lock()
+	s.late.end(h.stream)
 	st := s.find(h.stream)
 	if st == nil || st.gone {
 		s.mu.Unlock()
@@ -542,8 +536,8 @@ func (s *Session) window(h *header, n int64) *breach {
 		return breachIdle
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if h.stream == 0 {
-		defer s.mu.Unlock()
 		if n == 0 {
 			return breachZeroWindow
 		}
@@ -553,8 +547,6 @@ func (s *Session) window(h *header, n int64) *breach {
 		for _, st := range s.streams {
 			st.unstick()
 		}
-		s.mu.Unlock()
-		defer s.mu.Lock()
 		return s.idleFrame(1)
 	}
 	st := s.find(h.stream)
@@ -565,11 +557,9 @@ func (s *Session) window(h *header, n int64) *breach {
 				code = FlowControlError
 			}
 			s.reset(st, code)
-			s.mu.Unlock()
 			return s.undo()
 		}
 		st.unstick()
 	}
-	s.mu.Unlock()
 	return s.idleFrame(1)
 }

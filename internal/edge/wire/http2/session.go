@@ -73,7 +73,9 @@ type Session struct {
 	over     bool // Serve has nothing more to do
 	pace     pace // of the writer
 
-	tabled atomic.Bool // the client knows that our encoder has no table
+	work      atomic.Int64 // done since it was last taken, see budget
+	completed atomic.Int64 // streams, likewise
+	tabled    atomic.Bool  // the client knows that our encoder has no table
 
 	mu         sync.Mutex
 	cond       sync.Cond // crowd, flushing, streams
@@ -90,12 +92,9 @@ type Session struct {
 	peerFrame  int64 // largest payload the client takes
 	sendWindow int64
 	recvWindow int64
-	owed       int64      // bytes taken that the client was not told of
-	kept       int64      // bytes kept by all streams to be sent again
-	work       int        // done since it was last taken, see budget
-	completed  int        // streams, likewise
-	recent     [64]uint32 // streams that are over, of which frames may still come
-	forgotten  int
+	owed       int64 // bytes taken that the client was not told of
+	kept       int64 // bytes kept by all streams to be sent again
+	late       late
 	queueFull  bool
 	closing    bool // the last frame was put into out
 	dead       bool // nothing can be written any more

@@ -282,7 +282,7 @@ func TestEarlyAnswer(t *testing.T) {
 	if s.data.String() != "hello\n" || !s.ended || s.reset != "no_error" {
 		t.Errorf("got %q, %v, %q", s.data.String(), s.ended, s.reset)
 	}
-	c.framer.WriteData(1, true, []byte("late")) // on its way all the while
+	c.framer.WriteData(1, false, []byte("late")) // on its way all the while
 	c.ask(1, true, "late", "too")
 	c.get(3)
 	if got := c.outcome(3); got != "200" || len(c.goAways) > 0 {
@@ -489,20 +489,52 @@ func TestUnanswered(t *testing.T) {
 	o.is(t, "unanswered")
 }
 
-// TestEarlyAnswerToLittle: what is missing of a short content is let come, instead of resetting a stream whose answer is complete.
+// TestEarlyAnswerToLittle: what is missing of a short content is let come, instead of resetting a stream whose answer is complete, and a
+// trailer section behind it too. As many streams as there may be are over before their client knows.
 func TestEarlyAnswerToLittle(t *testing.T) {
 	p := serve(t, roomy(), answering(hello))
 	c := connect(t, p)
-	for id := uint32(1); id < 400; id += 2 {
-		c.post(id, "content-length", "10")
-		if got := c.outcome(id); got != "200" {
-			t.Fatalf("got %q", got)
+	const streams = 100
+	for round := range 5 {
+		id := func(i int) uint32 { return uint32(2*(round*streams+i) + 1) }
+		for i := range streams {
+			c.post(id(i), "content-length", "10")
 		}
-		c.framer.WriteData(id, false, []byte("01234"))
-		c.framer.WriteData(id, true, []byte("56789"))
+		for i := range streams {
+			if got := c.outcome(id(i)); got != "200" {
+				t.Fatalf("got %q", got)
+			}
+		}
+		for i := range streams {
+			c.framer.WriteData(id(i), false, []byte("01234"))
+			if c.framer.WriteData(id(i), i%2 == 0, []byte("56789")); i%2 == 1 {
+				c.ask(id(i), true, "x-sum", "1")
+			}
+		}
+		c.roundTrip()
 	}
-	c.roundTrip()
-	if got := p.set.Stats.ResetsSent.Load(); got != 0 {
-		t.Errorf("%d streams were reset", got)
+	if got := p.set.Stats.ResetsSent.Load(); got != 0 || len(c.goAways) > 0 {
+		t.Errorf("%d streams were reset, %v", got, c.goAways)
 	}
+}
+
+// TestContentForStreamsThatAreOver is bounded by their windows, which nobody raises any more.
+func TestContentForStreamsThatAreOver(t *testing.T) {
+	f := func(name string, fields ...string) {
+		t.Helper()
+		set := roomy()
+		p := serve(t, set, answering(hello))
+		c := connect(t, p)
+		c.post(1, fields...)
+		c.done(1)
+		run := make([]byte, 16<<10)
+		for sent := int64(0); sent <= set.streamWindow(); sent += int64(len(run)) {
+			c.framer.WriteData(1, false, run) // an error is seen when reading
+		}
+		if got := c.end(); got != "flow_control_error 1" {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+	f("announced", "content-length", "10")
+	f("reset")
 }

@@ -116,14 +116,14 @@ func (st *stream) end(panicked any) (spare bool) {
 			s.reset(st, InternalError)
 		case !st.recvEnded && st.little():
 			st.closed = true
-			s.forget(st.id)
+			s.late.add(st.id, st.recvWindow, s.mostLate())
 		case !st.recvEnded:
 			s.reset(st, NoError) // the response is complete, and no more of the request is needed (RFC 9113 §8.1)
 		}
 	}
 	if completed {
-		s.work++
-		s.completed++
+		s.work.Add(1)
+		s.completed.Add(1)
 	}
 	s.drop(st)
 	if panicked != nil || s.dead || s.closing {
@@ -210,31 +210,18 @@ func (s *Session) reset(st *stream, code Code) {
 	st.closed = true
 	st.unstick()
 	st.body.fail(errGone)
-	s.sendReset(st.id, code)
+	s.sendReset(st.id, code, st.recvWindow)
 }
 
-// sendReset sends RST_STREAM and remembers that frames for the stream may still be on their way. The lock is held.
-func (s *Session) sendReset(id uint32, code Code) {
-	s.forget(id)
+// sendReset sends RST_STREAM and remembers that frames for the stream may still be on their way, with so much content. The lock is held.
+func (s *Session) sendReset(id uint32, code Code, left int64) {
+	s.late.add(id, left, s.mostLate())
 	s.stats.ResetsSent.Add(1)
 	s.control(appendReset(s.scratch[:0], id, code))
 }
 
-// forget notes that frames for a stream which is over may still be on their way. The lock is held.
-func (s *Session) forget(id uint32) {
-	s.recent[s.forgotten%len(s.recent)] = id
-	s.forgotten++
-}
-
-// wasForgotten says whether a stream was over before its client could know.
-func (s *Session) wasForgotten(id uint32) bool {
-	for _, other := range s.recent {
-		if other == id {
-			return true
-		}
-	}
-	return false
-}
+// mostLate is how many streams are remembered that are over before their client could know: as many as it may have open, twice.
+func (s *Session) mostLate() int { return max(64, 2*s.set.streams()) }
 
 // find returns a stream that is open or being worked on. The lock is held.
 func (s *Session) find(id uint32) *stream {
