@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -156,6 +157,12 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 			outcome = c.explain(err)
 		}
 		h.counts[outcome].Add(1)
+		// A stranger can make any number of these, so they are for whoever looks for a cause.
+		c.l.log(slog.LevelDebug, "a handshake failed", slog.String("outcome", outcome.String()), slog.Any("cause", err),
+			slog.String("network", network(c.info.Peer.Addr())))
+		if outcome == Failed || outcome == NoTLS {
+			c.sock.Linger(clock.Now() + lingerTime) // the client gets to see why
+		}
 		return false
 	}
 	state := c.sock.TLS()
@@ -177,6 +184,9 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 	}
 	return true
 }
+
+// lingerTime is how long a client that is refused has to read why, in nanoseconds.
+const lingerTime = int64(500 * time.Millisecond)
 
 // shakeHands is secure without the accounting.
 func (c *conn) shakeHands(t *TLS, early []byte) (err error, cut bool) {

@@ -233,7 +233,7 @@ func TestHandshakesUnderFire(t *testing.T) {
 		})
 	}
 	group.Wait()
-	await(t, "all are gone", func() bool { return stat(set).Open == 0 })
+	await(t, "all were accepted and are gone", func() bool { return stat(set).Accepted == 16*20 && stat(set).Open == 0 })
 	s := stat(set)
 	total := uint64(0)
 	for _, n := range s.Handshakes {

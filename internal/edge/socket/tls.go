@@ -70,6 +70,22 @@ func (c *Conn) WritePlain(p []byte) {
 	sysWrite(c.fd, p) // best effort
 }
 
+// Linger ends the sending half and drops what the peer still sends, past TLS, until it ends too or the time by is over: else bytes that are
+// unread would make the kernel send a reset, which may overtake what was sent last (RFC 9112 §9.6). Nothing but Close may follow.
+func (c *Conn) Linger(by int64) {
+	if c.CutWrite() != nil {
+		return
+	}
+	buf := bufpool.Get(bufpool.Small)
+	defer bufpool.Put(buf)
+	const most = 64 // buffers
+	for range most {
+		if _, err := c.readWire(buf, by); err != nil {
+			return
+		}
+	}
+}
+
 // Truncated says that the peer's end of the stream came without the end of TLS: somebody on the way may have cut it (RFC 8446 §6.1).
 func (c *Conn) Truncated() bool { return c.layer != nil && c.layer.wire.ended }
 
