@@ -94,7 +94,7 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 		Upstreams: g.upstreams,
 		Listeners: g.doors,
 		Process:   settings,
-		Secure:    g.secure.trust,
+		Secure:    g.secure,
 		Slots:     revision.Slots{Routes: g.metrics.Routes.Of, Upstreams: g.metrics.Upstreams.Of},
 		Log:       g.log,
 	})

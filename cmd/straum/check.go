@@ -69,11 +69,11 @@ func readable(c *config.Config) error {
 			problems.Add(at.Errorf("%s", err))
 		}
 	}
-	authorities := func(at document.Node, file string) {
+	authorities := func(load func(string) (*profile.Authorities, error), at document.Node, file string) {
 		if file == "" {
 			return
 		}
-		if _, err := profile.LoadAuthorities(config.Beside(at, file)); err != nil {
+		if _, err := load(config.Beside(at, file)); err != nil {
 			problems.Add(at.At("ca").Errorf("%s", err))
 		}
 	}
@@ -86,18 +86,18 @@ func readable(c *config.Config) error {
 			pair(p.Node, p.Cert, p.Key)
 		}
 		if t.Client != nil {
-			authorities(t.Client.Node, t.Client.CA)
+			authorities(profile.LoadAuthorities, t.Client.Node, t.Client.CA)
 		}
 	}
 	for i := range c.Upstreams {
 		if t := c.Upstreams[i].TLS; t != nil {
-			authorities(t.Node, t.CA)
+			authorities(profile.LoadAuthorities, t.Node, t.CA)
 			if t.Cert != "" {
 				pair(t.Node, t.Cert, t.Key)
 			}
 		}
 	}
-	authorities(c.ACME.Node, c.ACME.CA)
+	authorities(profile.LoadRoots, c.ACME.Node, c.ACME.CA)
 	return problems.Err()
 }
 

@@ -4,45 +4,31 @@ import (
 	"sync"
 
 	"straum.dev/straum/internal/acme"
-	"straum.dev/straum/internal/certificate"
 	"straum.dev/straum/internal/control/admin"
 	"straum.dev/straum/internal/edge/wire/http2"
 	"straum.dev/straum/internal/observe/metrics"
-	"straum.dev/straum/internal/ticket"
 )
 
 // status is how what makes TLS stands, for people.
 func (s *secure) status() admin.Secure {
-	manager, keys, toEndpoints := s.parts()
+	v := s.shown.Load()
 	all := admin.Secure{}
 	for _, one := range s.certificates.Status() {
-		all.Files = append(all.Files, admin.CertificateFile{Status: one, Staple: s.staples.Status(one.Pair.ID()), ToEndpoints: toEndpoints[one.Pair]})
+		all.Files = append(all.Files, admin.CertificateFile{Status: one, Staple: s.staples.Status(one.Pair.ID()), ToEndpoints: v.toEndpoints[one.Pair]})
 	}
-	if manager != nil {
-		all.Names = manager.Status()
+	if v.acme != nil {
+		all.Names = v.acme.Status()
 	}
-	if keys != nil {
-		state := keys.Status()
+	if v.keys != nil {
+		state := v.keys.Status()
 		all.Tickets = &state
 	}
 	return all
 }
 
-// parts are those that come to be when they are first needed, and the pairs that endpoints are shown. What they tell is asked for
-// without the lock, under which a revision is prepared.
-func (s *secure) parts() (*acme.Manager, *ticket.Keys, map[certificate.Pair]bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	own := map[certificate.Pair]bool{}
-	for t := range s.trusts {
-		own[t.Own] = true
-	}
-	return s.acme, s.keys, own
-}
-
 // numbers are the same for monitors.
 func (s *secure) numbers() metrics.TLS {
-	manager, keys, _ := s.parts()
+	v := s.shown.Load()
 	var t metrics.TLS
 	for _, one := range s.certificates.Status() {
 		staple := s.staples.Status(one.Pair.ID())
@@ -51,8 +37,8 @@ func (s *secure) numbers() metrics.TLS {
 			Staples: staple.Stapled || !staple.Next.IsZero() || !staple.Revoked.IsZero(), Stapled: staple.Stapled, Alarm: staple.Alarm(),
 		})
 	}
-	if manager != nil {
-		names := manager.Status()
+	if v.acme != nil {
+		names := v.acme.Status()
 		for i := range names {
 			n := &names[i]
 			if n.NotAfter.IsZero() {
@@ -60,10 +46,10 @@ func (s *secure) numbers() metrics.TLS {
 			}
 			t.Certificates = append(t.Certificates, metrics.Certificate{Name: n.Name, Key: n.Key, Expires: n.NotAfter, Alarm: !n.RevokedAt.IsZero()})
 		}
-		t.ACME = acmeNumbers(names, manager.Stats())
+		t.ACME = acmeNumbers(names, v.acme.Stats())
 	}
-	if keys != nil {
-		state := keys.Status()
+	if v.keys != nil {
+		state := v.keys.Status()
 		t.Tickets = &metrics.Tickets{Rotated: state.Rotated, Problem: state.Problem != ""}
 	}
 	return t

@@ -73,7 +73,6 @@ func freeAddress() string {
 type authority struct {
 	t       *testing.T
 	address string
-	rootPEM string // file: what the directory's own certificate leads to
 	tls     tls.Certificate
 	ports   [2]int // where it asks http-01 and tls-alpn-01
 	resolve string
@@ -107,7 +106,7 @@ func newAuthority(t *testing.T, g *gateway, life time.Duration, change ...func(*
 	for _, f := range change {
 		f(a)
 	}
-	a.tls, a.rootPEM = selfSigned(t)
+	a.tls, _ = selfSigned(t)
 	a.address = freeAddress()
 	a.reset()
 	a.start()
@@ -224,7 +223,19 @@ func (a *authority) roots() *x509.CertPool {
 
 // settings are those of a gateway that uses the authority.
 func (a *authority) settings(challenge string, names ...string) Settings {
-	return Settings{Names: names, Email: "ops@example.com", Directory: a.directory(), Roots: a.rootPEM, Challenges: []string{challenge}}
+	return Settings{Names: names, Email: "ops@example.com", Directory: a.directory(), Roots: poolOf(a.t, a.tls), RootsDigest: a.address, Challenges: []string{challenge}}
+}
+
+// poolOf holds a certificate.
+func poolOf(t *testing.T, c tls.Certificate) *x509.CertPool {
+	t.Helper()
+	leaf, err := x509.ParseCertificate(c.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return pool
 }
 
 // selfSigned is a certificate for 127.0.0.1, and a file with it.
@@ -274,7 +285,7 @@ func newGateway(t *testing.T) *gateway {
 		if g.asked != nil {
 			g.asked()
 		}
-		token, ok := strings.CutPrefix(r.URL.Path, ChallengePath)
+		token, ok := strings.CutPrefix(r.URL.Path, "/.well-known/acme-challenge/")
 		if ok {
 			var text string
 			if text, ok = g.manager.Load().Challenge(r.Host, token); ok {
@@ -328,9 +339,9 @@ func (g *gateway) manage(directory string, change ...func(*Options)) *Manager {
 	o := Options{
 		Directory: directory,
 		Log:       slog.New(slog.NewTextHandler(&g.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Timing: Timing{
-			RetryFirst: 20 * time.Millisecond, RetryMost: 100 * time.Millisecond, Attempt: 30 * time.Second,
-			Window: 50 * time.Millisecond, Staple: 50 * time.Millisecond, Poll: 10 * time.Millisecond,
+		timing: timing{
+			retryFirst: 20 * time.Millisecond, retryMost: 100 * time.Millisecond, attempt: 30 * time.Second,
+			window: 50 * time.Millisecond, staple: 50 * time.Millisecond, poll: 10 * time.Millisecond,
 		},
 	}
 	for _, f := range change {
@@ -341,7 +352,7 @@ func (g *gateway) manage(directory string, change ...func(*Options)) *Manager {
 		g.t.Fatal(err)
 	}
 	g.manager.Store(m)
-	g.t.Cleanup(func() { _ = m.Close() })
+	g.t.Cleanup(m.Close)
 	return m
 }
 

@@ -13,10 +13,6 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// ChallengePath is before the token in the path of an http-01 question (RFC 8555 §8.3). It is asked by cleartext HTTP at port 80,
-// and the answer is the text of Manager.Challenge with status 200.
-const ChallengePath = "/.well-known/acme-challenge/"
-
 // alpnProtocol is what a tls-alpn-01 question offers, alone (RFC 8737 §3).
 const alpnProtocol = acmez.ACMETLS1Protocol
 
@@ -35,7 +31,9 @@ type challenges struct {
 type file struct{ host, text string }
 
 // Challenge answers the http-01 question for token at host (which may have a port): with the text to send, or not ok if the
-// authority asked no such thing; then the request is like any other.
+// authority asked no such thing; then the request is like any other. The question comes by cleartext HTTP at port 80, the token is
+// what follows /.well-known/acme-challenge/ in its path, and the answer has the status 200 (RFC 8555 §8.3). Whoever serves requests
+// takes the path apart: internal/edge.
 func (m *Manager) Challenge(host, token string) (keyAuthorization string, ok bool) {
 	open := m.challenges.files.Load()
 	if open == nil || len(*open) == 0 {

@@ -43,17 +43,17 @@ func soonest(issued, notBefore, notAfter time.Time) time.Time {
 
 // backoff is the pause after that many failures in a row, at least 1. A certificate that is being served and has left to live
 // for left (0: none is served) is tried for at least eight times before it ends, however long the failures have lasted. random is
-// in [0, 1) and moves the pause by half of t.Spread up or down.
-func backoff(failures int, left time.Duration, t Timing, random float64) time.Duration {
-	pause := t.RetryFirst
-	for i := 1; i < failures && pause < t.RetryMost; i++ {
+// in [0, 1) and moves the pause by half of t.spread up or down.
+func backoff(failures int, left time.Duration, t timing, random float64) time.Duration {
+	pause := t.retryFirst
+	for i := 1; i < failures && pause < t.retryMost; i++ {
 		pause *= 2
 	}
-	pause = min(pause, t.RetryMost)
+	pause = min(pause, t.retryMost)
 	if left > 0 {
-		pause = min(pause, max(t.RetryFirst, left/8))
+		pause = min(pause, max(t.retryFirst, left/8))
 	}
-	return pause + time.Duration(float64(pause)*t.Spread*(random-0.5))
+	return pause + time.Duration(float64(pause)*t.spread*(random-0.5))
 }
 
 // pick draws the moment of renewal from an authority's window (RFC 9773 §4.2: uniform within it). random is in [0, 1).

@@ -62,8 +62,8 @@ func TestSoonest(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	timing := Timing{}.filled()
-	timing.Spread = 0
+	timing := timing{}.filled()
+	timing.spread = 0
 	// Let's Encrypt allows 5 failed validations a name and hour.
 	var within, at time.Duration
 	tries := 1
@@ -85,7 +85,7 @@ func TestBackoff(t *testing.T) {
 	if got := backoff(1000, time.Second, timing, 0.5); got != 2*time.Minute {
 		t.Errorf("with a second left to live %v, want 2m", got)
 	}
-	timing.Spread = 0.25
+	timing.spread = 0.25
 	for random, want := range map[float64]time.Duration{0: 105 * time.Second, 0.5: 2 * time.Minute, 0.999999999: 135 * time.Second} {
 		if got := backoff(1, 0, timing, random).Round(time.Millisecond); got != want {
 			t.Errorf("random %v: %v, want %v", random, got, want)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
@@ -15,20 +14,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// DNS says how the records of dns-01 are written: by one of Update and Program.
+// DNS says how the records of dns-01 are written: by one of Update and Program. After an update the zone's own servers are asked until
+// they show the record, for at most 2 minutes; a program returns when it can be seen.
 type DNS struct {
 	Update  *Update
 	Program *Program
-	// Domain is written to in place of the name asked for, which then must be a CNAME to it.
-	Domain string
-	// Pause is waited after writing, before anything is checked. 0 to 10m.
-	Pause time.Duration
-	// Timeout bounds the wait for the record to be seen. Zero is 2m; negative: it is not looked for. At most 10m.
-	Timeout time.Duration
-	// Resolvers (address, or address:port) are asked for the zone and for whether the record can be seen. Empty: with Update, the
-	// system's resolvers and then the zone's own servers are asked; with Program, nobody: it returns when the record can be seen.
-	Resolvers []string
+
+	resolvers []string // for tests: who is asked for the zone and for the record, in place of the system's resolvers and the zone's servers
+	unseen    bool     // for tests: the record is not looked for
 }
+
+// seenMost bounds the wait for a record to be seen.
+const seenMost = 2 * time.Minute
 
 // recordTTL is what resolvers may keep of a record: little, as the next order writes another one.
 const recordTTL = time.Minute
@@ -39,19 +36,6 @@ func (d *DNS) check() error {
 		return fmt.Errorf("acme: %s is allowed, but nothing says how to write DNS records: give a server for dynamic updates, or a program", DNS01)
 	case d.Update != nil && d.Program != nil:
 		return errors.New("acme: DNS records are written either by dynamic updates or by a program, not both")
-	case d.Pause < 0 || d.Pause > 10*time.Minute:
-		return fmt.Errorf("acme: dns: a pause of %v: allowed is 0s to 10m", d.Pause)
-	case d.Timeout > 10*time.Minute:
-		return fmt.Errorf("acme: dns: a timeout of %v: at most 10m", d.Timeout)
-	}
-	for _, r := range d.Resolvers {
-		host, _, err := net.SplitHostPort(r)
-		if err != nil {
-			host = r
-		}
-		if net.ParseIP(host) == nil {
-			return fmt.Errorf("acme: dns: resolver %q is not an IP address, or one with a port", r)
-		}
 	}
 	if d.Update != nil {
 		return d.Update.check()
@@ -65,19 +49,17 @@ func (d *DNS) solver(zap *zap.Logger, log *slog.Logger) (acmez.Solver, error) {
 		return nil, err
 	}
 	if d.Program != nil {
-		return &tidy{waiter: &programSolver{dns: d}, log: log}, nil
+		return &tidy{waiter: programSolver{d.Program}, log: log}, nil
 	}
-	timeout := d.Timeout
-	if timeout < 0 {
+	timeout := seenMost
+	if d.unseen {
 		timeout = -1 // certmagic's word for not looking
 	}
 	return &tidy{waiter: &certmagic.DNS01Solver{DNSManager: certmagic.DNSManager{
 		DNSProvider:        d.Update,
 		TTL:                recordTTL,
-		PropagationDelay:   d.Pause,
 		PropagationTimeout: timeout,
-		Resolvers:          d.Resolvers,
-		OverrideDomain:     d.Domain,
+		Resolvers:          d.resolvers,
 		Logger:             zap,
 	}}, log: log}, nil
 }

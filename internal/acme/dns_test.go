@@ -108,7 +108,7 @@ func TestDNS01ByUpdate(t *testing.T) {
 	a := newAuthority(t, g, month, func(a *authority) { a.resolve = z.address })
 	m := g.manage("")
 	s := a.settings(DNS01, "*.api.example.com", "api.example.com")
-	s.DNS = DNS{Update: &Update{Server: z.address, KeyName: "Update", Secret: updateSecret}, Resolvers: []string{z.address}}
+	s.DNS = DNS{Update: &Update{Server: z.address, KeyName: "Update", Secret: updateSecret}, resolvers: []string{z.address}}
 	g.apply(s)
 	g.until("*.api.example.com", "issued", issued)
 	g.until("api.example.com", "issued", issued)
@@ -158,7 +158,7 @@ func TestDNS01UpdateRefused(t *testing.T) {
 			z.unsign = c.unsign
 			z.mu.Unlock()
 			s := a.settings(DNS01, strings.ToLower(name)+".example.com")
-			s.DNS = DNS{Update: &c.update, Resolvers: []string{z.address}, Timeout: -1}
+			s.DNS = DNS{Update: &c.update, resolvers: []string{z.address}, unseen: true}
 			g.apply(s)
 			st := g.until(s.Names[0], "outcome", func(s Status) bool { return s.State == Failed || s.State == Issued })
 			if c.want == "" && st.State != Issued || !strings.Contains(st.Error, c.want) {
@@ -199,7 +199,7 @@ func TestDNS01ByProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := a.settings(DNS01, "*.program.example.com")
-	s.DNS = DNS{Program: &Program{Path: self, Args: []string{"with space; $HOME"}}, Resolvers: []string{names.address}}
+	s.DNS = DNS{Program: &Program{Path: self, Args: []string{"with space; $HOME"}}}
 	mu.Lock()
 	refuse = true
 	mu.Unlock()

@@ -44,7 +44,7 @@ func explain(err error) string {
 			text += ": " + advice
 		}
 	case errors.As(err, &unknown):
-		text = where + " shows a certificate that no known authority has signed: if it is a private one, name the file with its CA certificate as roots"
+		text = where + " shows a certificate that no known authority has signed: if it is a private one, name the file with its CA certificate as acme.ca"
 	case errors.As(err, &hostname), errors.As(err, &invalid):
 		text = where + " shows a certificate that is not good: " + cause(err)
 	case errors.As(err, &lookup):

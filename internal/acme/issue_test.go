@@ -30,8 +30,8 @@ func TestIssueOverHTTP01(t *testing.T) {
 			t.Errorf("%s is shown a certificate for %v with a key of %v", name, c.DNSNames, c.PublicKeyAlgorithm)
 		}
 	}
-	if len(one.Chain) != 2 || !strings.Contains(one.Chain[1], "Intermediate") || !strings.Contains(one.Issuer, "Intermediate") {
-		t.Errorf("chain %q, issuer %q", one.Chain, one.Issuer)
+	if n := len(m.served.Load().byName["one.example.com"].Certificate); n != 2 || !strings.Contains(one.Issuer, "Intermediate") || one.Key != "ECDSA P-256" {
+		t.Errorf("a chain of %d, status %+v", n, one)
 	}
 	if !strings.Contains(one.OCSP, "names no OCSP responder") {
 		t.Errorf("ocsp: %q", one.OCSP)
@@ -87,7 +87,7 @@ func TestIssueOverTLSALPN01(t *testing.T) {
 	a := newAuthority(t, g, month, func(a *authority) { a.brief = true })
 	m := g.manage("")
 	s := a.settings(TLSALPN01, "one.example.com", "two.example.com")
-	s.Key = RSA2048
+	s.Key = rsa2048
 	s.Profile = "brief"
 	g.apply(s)
 	if p := m.Protos(); len(p) != 1 || p[0] != "acme-tls/1" {
@@ -97,8 +97,8 @@ func TestIssueOverTLSALPN01(t *testing.T) {
 	g.until("two.example.com", "issued", issued)
 	c := g.mustShow("one.example.com", a.roots())
 	g.mustShow("two.example.com", a.roots())
-	if c.PublicKeyAlgorithm != x509.RSA || one.Key != "RSA" {
-		t.Errorf("the key is of %v, want RSA", c.PublicKeyAlgorithm)
+	if c.PublicKeyAlgorithm != x509.RSA || one.Key != "RSA 2048" {
+		t.Errorf("the key is of %v, the status says %q; want RSA 2048", c.PublicKeyAlgorithm, one.Key)
 	}
 	if life := c.NotAfter.Sub(c.NotBefore); life > 25*time.Hour {
 		t.Errorf("the certificate lives %v: the profile was not asked for", life)

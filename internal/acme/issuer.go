@@ -55,15 +55,9 @@ var errOvertaken = errors.New("acme: another process has renewed the certificate
 
 func newIssuer(m *Manager, t *terms) (*issuer, error) {
 	iss := &issuer{m: m, terms: t, key: issuerKey(t.directory)}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t.rootsPEM != nil {
-		config.RootCAs = x509.NewCertPool()
-		config.RootCAs.AppendCertsFromPEM(t.rootsPEM)
-	}
 	iss.transport = &http.Transport{
-		Proxy:                 m.options.Proxy,
 		DialContext:           (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
-		TLSClientConfig:       config,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots},
 		TLSHandshakeTimeout:   30 * time.Second,
 		ResponseHeaderTimeout: 30 * time.Second,
 		IdleConnTimeout:       time.Minute,
@@ -75,8 +69,8 @@ func newIssuer(m *Manager, t *terms) (*issuer, error) {
 			Directory:    t.directory,
 			HTTPClient:   &http.Client{Transport: bounded{iss.transport}, Timeout: time.Minute},
 			UserAgent:    userAgent,
-			PollInterval: m.options.Timing.Poll,
-			PollTimeout:  m.options.Timing.Attempt,
+			PollInterval: m.options.timing.poll,
+			PollTimeout:  m.options.timing.attempt,
 			Logger:       slog.New(quiet{m.log.Handler()}),
 		},
 		ChallengeSolvers: map[string]acmez.Solver{},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -34,7 +35,10 @@ type Manager struct {
 	counts     counts
 	followed   atomic.Uint64 // numbers what the stapler follows
 
-	mu       sync.Mutex // guards what follows, and one Apply at a time
+	applying sync.Mutex // one Apply at a time; taken before mu
+
+	// mu guards what follows. It is not held while files are read: Status does not wait for a disk.
+	mu       sync.Mutex
 	subjects map[string]*subject
 	names    []string
 	closed   bool
@@ -61,7 +65,7 @@ func New(o Options) (*Manager, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	o.Timing = o.Timing.filled()
+	o.timing = o.timing.filled()
 
 	m := &Manager{
 		options: o, log: o.Log, zap: bridge(o.Log), store: newStore(filepath.Clean(o.Directory)),
@@ -79,61 +83,80 @@ func New(o Options) (*Manager, error) {
 
 // Apply makes the settings the ones in force. Names that are new are looked for on disk, served from there if they are found, and
 // ordered otherwise; names no longer listed are not served any more, and their orders are broken off, while their files stay.
-// Nothing waits for the authority. Settings that are already in force change nothing, but a roots file that changed is a change.
-// After an error everything is as it was.
+// Nothing waits for the authority. Settings that are already in force change nothing. After an error everything is as it was.
 func (m *Manager) Apply(s Settings) error {
 	t, names, err := check(s)
 	if err != nil {
 		return err
 	}
 
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	before := m.terms.Load()
+	now := before
+	if before == nil || !before.same(t) {
+		if now, err = m.agree(t); err != nil {
+			return err
+		}
+	}
+	// What lies on disk is served before Apply returns, so that listeners opened after it have certificates to show.
+	added := m.missing(names)
+	for _, s := range added {
+		s.load(now)
+	}
+	if !m.putInForce(now, names, added) {
+		for _, s := range added {
+			s.cancel()
+			s.unfollow()
+		}
+		return errors.New("acme: closed")
+	}
+	if before != nil && before != now {
+		before.issuer.close()
+	}
+	return nil
+}
+
+// missing makes subjects for the names that have none. They do nothing yet. The caller holds applying.
+func (m *Manager) missing(names []string) (added []*subject) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range names {
+		if m.subjects[name] == nil {
+			added = append(added, newSubject(m, name))
+		}
+	}
+	return added
+}
+
+// putInForce puts terms and names in force, unless the manager is closed.
+func (m *Manager) putInForce(now *agreement, names []string, added []*subject) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return errors.New("acme: closed")
+		return false
 	}
-	if now := m.terms.Load(); now == nil || !now.same(t) {
-		made, err := m.agree(t)
-		if err != nil {
-			return err
-		}
-		m.terms.Store(made)
-		if now != nil {
-			now.issuer.close()
-		}
+	if m.terms.Load() != now {
+		m.terms.Store(now)
 		for _, s := range m.subjects {
 			s.wake()
 		}
 	}
-
-	keep := make(map[string]bool, len(names))
-	for _, name := range names {
-		keep[name] = true
-	}
 	for name, s := range m.subjects {
-		if !keep[name] {
+		if !slices.Contains(names, name) {
 			s.cancel()
 			delete(m.subjects, name)
 		}
 	}
 	m.names = names
-	fresh := []*subject(nil)
-	for _, name := range names {
-		if m.subjects[name] == nil {
-			s := newSubject(m, name)
-			m.subjects[name] = s
-			fresh = append(fresh, s)
-		}
-	}
-	// What lies on disk is served before Apply returns, so that listeners opened after it have certificates to show.
-	for _, s := range fresh {
-		s.load(m.terms.Load())
+	for _, s := range added {
+		m.subjects[s.name] = s
 	}
 	m.publish()
-	for _, s := range fresh {
+	for _, s := range added {
 		m.running.Go(s.runSubject)
 	}
-	return nil
+	return true
 }
 
 // agree builds what orders certificates on these terms.
@@ -146,7 +169,7 @@ func (m *Manager) agree(t *terms) (*agreement, error) {
 	made.issuer = iss
 
 	keys := certmagic.StandardKeyGenerator{KeyType: certmagic.P256}
-	if t.key == RSA2048 {
+	if t.key == rsa2048 {
 		keys.KeyType = certmagic.RSA2048
 	}
 	made.magic = certmagic.New(m.cache, certmagic.Config{
@@ -188,7 +211,7 @@ func (m *Manager) changed() {
 }
 
 // Close breaks off what is under way and waits for it. What was obtained is on disk. Certificates are served on.
-func (m *Manager) Close() error {
+func (m *Manager) Close() {
 	m.mu.Lock()
 	m.closed = true
 	m.cancel()
@@ -197,5 +220,4 @@ func (m *Manager) Close() error {
 	if now := m.terms.Load(); now != nil {
 		now.issuer.close()
 	}
-	return nil
 }

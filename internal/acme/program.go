@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
-	"github.com/miekg/dns"
 )
 
 // Program writes DNS records by being run, without a shell:
@@ -21,7 +19,7 @@ import (
 //	<path> <arguments...> cleanup _acme-challenge.api.example.com <value>
 //
 // It adds the TXT record of that name and value, or removes it; other values of the same name stay. It gets the environment of
-// this process and no input, and must exit with status 0 once the record is written. What it prints is shown if it fails.
+// this process and no input, and must exit with status 0 once the record can be seen. What it prints is shown if it fails.
 type Program struct {
 	Path    string // absolute
 	Args    []string
@@ -81,86 +79,17 @@ func (t *tail) Write(p []byte) (int, error) {
 }
 
 // programSolver answers dns-01 by a program.
-type programSolver struct{ dns *DNS }
-
-func (s *programSolver) record(c acme.Challenge) (name, value string) {
-	name = c.DNS01TXTRecordName()
-	if s.dns.Domain != "" {
-		name = s.dns.Domain
-	}
-	return strings.TrimSuffix(name, "."), c.DNS01KeyAuthorization()
-}
+type programSolver struct{ program *Program }
 
 // Present runs the program to add the record.
-func (s *programSolver) Present(ctx context.Context, c acme.Challenge) error {
-	name, value := s.record(c)
-	return s.dns.Program.run(ctx, "present", name, value)
+func (s programSolver) Present(ctx context.Context, c acme.Challenge) error {
+	return s.program.run(ctx, "present", c.DNS01TXTRecordName(), c.DNS01KeyAuthorization())
 }
 
 // CleanUp runs the program to remove the record.
-func (s *programSolver) CleanUp(ctx context.Context, c acme.Challenge) error {
-	name, value := s.record(c)
-	return s.dns.Program.run(ctx, "cleanup", name, value)
+func (s programSolver) CleanUp(ctx context.Context, c acme.Challenge) error {
+	return s.program.run(ctx, "cleanup", c.DNS01TXTRecordName(), c.DNS01KeyAuthorization())
 }
 
-// Wait returns when all resolvers see the record, if any are configured.
-func (s *programSolver) Wait(ctx context.Context, c acme.Challenge) error {
-	if err := pause(ctx, s.dns.Pause); err != nil {
-		return err
-	}
-	if len(s.dns.Resolvers) == 0 || s.dns.Timeout < 0 {
-		return nil
-	}
-	timeout := s.dns.Timeout
-	if timeout == 0 {
-		timeout = 2 * time.Minute
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	name, value := s.record(c)
-	for _, resolver := range s.dns.Resolvers {
-		for {
-			seen, err := hasTXT(ctx, resolver, name, value)
-			if seen {
-				break
-			}
-			if late := pause(ctx, time.Second); late != nil {
-				if err != nil {
-					late = err
-				}
-				return fmt.Errorf("resolver %s does not see the record %s that the program has written: %w", resolver, name, late)
-			}
-		}
-	}
-	return nil
-}
-
-func hasTXT(ctx context.Context, resolver, name, value string) (bool, error) {
-	if _, _, err := net.SplitHostPort(resolver); err != nil {
-		resolver = net.JoinHostPort(strings.Trim(resolver, "[]"), "53")
-	}
-	m := new(dns.Msg)
-	m.SetQuestion(dns.Fqdn(name), dns.TypeTXT)
-	client := dns.Client{Net: "tcp", Timeout: 5 * time.Second}
-	answer, _, err := client.ExchangeContext(ctx, m, resolver)
-	if err != nil {
-		return false, err
-	}
-	for _, rr := range answer.Answer {
-		if txt, ok := rr.(*dns.TXT); ok && strings.Join(txt.Txt, "") == value {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
+// Wait returns at once: the program has ended, so the record can be seen.
+func (programSolver) Wait(context.Context, acme.Challenge) error { return nil }

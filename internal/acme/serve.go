@@ -9,8 +9,8 @@ import (
 // What GetCertificate answers when a certificate should be there and is not. They are made once: a flood of handshakes allocates
 // nothing for them.
 var (
-	ErrWaiting   = errors.New("acme: the certificate for the name has not been obtained yet")
-	ErrChallenge = errors.New("acme: no challenge is open for the name")
+	errWaiting   = errors.New("acme: the certificate for the name has not been obtained yet")
+	errChallenge = errors.New("acme: no challenge is open for the name")
 )
 
 // shelf is what handshakes read. It is replaced whole.
@@ -53,7 +53,7 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		managed = managed || s.managed[string(key)]
 	}
 	if managed {
-		return nil, ErrWaiting
+		return nil, errWaiting
 	}
 	return nil, nil
 }
@@ -62,11 +62,11 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 func (m *Manager) answer(name string) (*tls.Certificate, error) {
 	open := m.challenges.certs.Load()
 	if open == nil {
-		return nil, ErrChallenge
+		return nil, errChallenge
 	}
 	c := (*open)[strings.ToLower(name)]
 	if c == nil {
-		return nil, ErrChallenge
+		return nil, errChallenge
 	}
 	m.counts.answeredTLS.Add(1)
 	return c, nil

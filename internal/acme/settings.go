@@ -1,19 +1,14 @@
 package acme
 
 import (
-	"bytes"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,28 +19,25 @@ import (
 
 // The directories of Let's Encrypt. Staging issues certificates nobody trusts, under limits nobody reaches.
 const (
-	LetsEncrypt        = "https://acme-v02.api.letsencrypt.org/directory"
-	LetsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
+	letsEncrypt        = "https://acme-v02.api.letsencrypt.org/directory"
+	letsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
 )
 
 // Kinds of challenges, by which an authority finds out that a name is ours.
 const (
-	HTTP01    = "http-01"     // a file under ChallengePath, asked for at port 80
+	HTTP01    = "http-01"     // a file below /.well-known/acme-challenge/, asked for at port 80
 	TLSALPN01 = "tls-alpn-01" // a handshake at port 443 that offers only the protocol "acme-tls/1"
 	DNS01     = "dns-01"      // a TXT record; the only one for wildcards
 )
 
 // Kinds of keys.
 const (
-	P256    = "p256"
-	RSA2048 = "rsa2048"
+	p256    = "p256"
+	rsa2048 = "rsa2048"
 )
 
-const (
-	defaultWindow = 1.0 / 3
-	// namesMost bounds the goroutines and what an accident in a file can ask of an authority.
-	namesMost = 1000
-)
+// namesMost bounds the goroutines and what an accident in a file can ask of an authority.
+const namesMost = 1000
 
 // Options are fixed for the life of a Manager.
 type Options struct {
@@ -59,40 +51,42 @@ type Options struct {
 	// Stapled says how it stands with what the stapler follows, in a sentence, and since when the certificate is revoked (zero: it
 	// is not known to be). A revoked certificate is replaced at once.
 	Stapled func(id string) (sentence string, revoked time.Time)
-	// Proxy chooses a proxy for talking with the authority. Nil: none.
-	Proxy func(*http.Request) (*url.URL, error)
-	// Timing is for tests; zero fields take their defaults.
-	Timing Timing
+
+	timing timing // for tests; zero fields take their defaults
 }
 
-// Timing holds the pauses of the timetable.
-type Timing struct {
-	RetryFirst time.Duration // after the first failure; doubled by each further one. Default 2m, which stays below Let's Encrypt's 5 failures an hour
-	RetryMost  time.Duration // Default 6h
-	Attempt    time.Duration // the longest an order may take. Default 5m
-	Window     time.Duration // between questions for the renewal window, unless the authority names a time. Default 6h
-	Staple     time.Duration // between looks whether a certificate is revoked. Default 1m; it is a look at our own memory
-	Poll       time.Duration // between looks at an order under way, unless the authority names a time. Default 250ms
-	Spread     float64       // the share of a pause that is random, 0 to 1. Default 0.25; negative is none
+// timing holds the pauses of the timetable.
+type timing struct {
+	retryFirst time.Duration // after the first failure; doubled by each further one. Default 2m, which stays below Let's Encrypt's 5 failures an hour
+	retryMost  time.Duration // Default 6h
+	attempt    time.Duration // the longest an order may take. Default 5m
+	window     time.Duration // between questions for the renewal window, unless the authority names a time. Default 6h
+	staple     time.Duration // between looks whether a certificate is revoked. Default 1m; it is a look at our own memory
+	poll       time.Duration // between looks at an order under way, unless the authority names a time. Default 250ms
+	spread     float64       // the share of a pause that is random, 0 to 1. Default 0.25; negative is none
+	share      float64       // of a certificate's life, at its end: when it is renewed if the authority gives no window. Default 1/3
 }
 
-func (t Timing) filled() Timing {
+func (t timing) filled() timing {
 	fill := func(d *time.Duration, value time.Duration) {
 		if *d <= 0 {
 			*d = value
 		}
 	}
-	fill(&t.RetryFirst, 2*time.Minute)
-	fill(&t.RetryMost, 6*time.Hour)
-	fill(&t.Attempt, 5*time.Minute)
-	fill(&t.Window, 6*time.Hour)
-	fill(&t.Staple, time.Minute)
-	fill(&t.Poll, 250*time.Millisecond)
+	fill(&t.retryFirst, 2*time.Minute)
+	fill(&t.retryMost, 6*time.Hour)
+	fill(&t.attempt, 5*time.Minute)
+	fill(&t.window, 6*time.Hour)
+	fill(&t.staple, time.Minute)
+	fill(&t.poll, 250*time.Millisecond)
 	switch {
-	case t.Spread == 0:
-		t.Spread = 0.25
-	case t.Spread < 0:
-		t.Spread = 0
+	case t.spread == 0:
+		t.spread = 0.25
+	case t.spread < 0:
+		t.spread = 0
+	}
+	if t.share == 0 {
+		t.share = 1.0 / 3
 	}
 	return t
 }
@@ -108,17 +102,16 @@ type Settings struct {
 	Directory string
 	// Staging chooses Let's Encrypt's staging directory. It excludes Directory.
 	Staging bool
-	// Roots is a PEM file with the certificates that the directory's own certificate must lead to. Empty: the system's.
-	Roots string
+	// Roots are the certificates that the directory's own certificate must lead to. Nil: the system's. They are not to be changed.
+	Roots *x509.CertPool
+	// RootsDigest stands for the contents of Roots: settings that have another one are others. Empty if Roots is nil.
+	RootsDigest string
 	// Challenges are the kinds we can answer: those for which there is a listener, and dns-01 if DNS is set. Required.
 	Challenges []string
 	// DNS says how to write the records of dns-01.
 	DNS DNS
-	// Key is P256 (the default) or RSA2048. Every certificate gets a fresh key; a change takes effect at the next renewal.
+	// Key is "p256" (the default) or "rsa2048". Every certificate gets a fresh key; a change takes effect at the next renewal.
 	Key string
-	// Window is the share of a certificate's life at its end in which it is renewed when the authority gives no window of its
-	// own: 0.05 to 0.9. Zero is 1/3.
-	Window float64
 	// Profile is one of the certificate profiles the authority offers, such as "shortlived". Empty: the authority's default.
 	Profile string
 	// Binding ties the account to one the authority's owner has made for us.
@@ -128,26 +121,32 @@ type Settings struct {
 // Binding is an external account (RFC 8555 §7.3.4): what the authority gave out, and the key in base64url without padding.
 type Binding struct{ KeyID, HMAC string }
 
-// terms is what all names have in common, checked and with its files read. Two are equal if reflect.DeepEqual says so.
+// terms is what all names have in common, checked.
 type terms struct {
 	email, directory string
-	rootsPEM         []byte
+	roots            *x509.CertPool
+	rootsDigest      string
 	challenges       []string
 	dns              DNS
 	key              string
-	window           float64
 	profile          string
 	binding          Binding
 }
 
-func (t *terms) same(o *terms) bool { return t != nil && reflect.DeepEqual(t, o) }
+// same says whether two are equal. Of the roots the digests are: pools that hold the same are different.
+func (t *terms) same(o *terms) bool {
+	a, b := *t, *o
+	a.roots, b.roots = nil, nil
+	return reflect.DeepEqual(a, b)
+}
 
 func (t *terms) allows(challenge string) bool { return slices.Contains(t.challenges, challenge) }
 
 // check turns settings into terms and the names as they stand in certificates: ASCII, lower case, each once.
 func check(s Settings) (*terms, []string, error) {
 	t := &terms{
-		email: strings.TrimSpace(s.Email), directory: s.Directory, dns: s.DNS, key: s.Key, window: s.Window, profile: s.Profile, binding: s.Binding,
+		email: strings.TrimSpace(s.Email), directory: s.Directory, dns: s.DNS, key: s.Key, profile: s.Profile, binding: s.Binding,
+		roots: s.Roots, rootsDigest: s.RootsDigest,
 		challenges: slices.Clone(s.Challenges),
 	}
 	slices.Sort(t.challenges)
@@ -157,9 +156,9 @@ func check(s Settings) (*terms, []string, error) {
 	case s.Staging && s.Directory != "":
 		return nil, nil, fmt.Errorf("acme: staging and directory %q exclude each other: staging is Let's Encrypt's; name another authority's staging directory by its URL", s.Directory)
 	case s.Staging:
-		t.directory = LetsEncryptStaging
+		t.directory = letsEncryptStaging
 	case s.Directory == "":
-		t.directory = LetsEncrypt
+		t.directory = letsEncrypt
 	}
 	if u, err := url.Parse(t.directory); err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, nil, fmt.Errorf("acme: directory %q is not an https URL", t.directory)
@@ -168,16 +167,10 @@ func check(s Settings) (*terms, []string, error) {
 		return nil, nil, fmt.Errorf("acme: email %q is not an address", s.Email)
 	}
 	if t.key == "" {
-		t.key = P256
+		t.key = p256
 	}
-	if t.key != P256 && t.key != RSA2048 {
-		return nil, nil, fmt.Errorf("acme: key %q: allowed are %s and %s", s.Key, P256, RSA2048)
-	}
-	if t.window == 0 {
-		t.window = defaultWindow
-	}
-	if !(t.window >= 0.05 && t.window <= 0.9) {
-		return nil, nil, fmt.Errorf("acme: renewal window %v: allowed is 0.05 to 0.9 of a certificate's life", s.Window)
+	if t.key != p256 && t.key != rsa2048 {
+		return nil, nil, fmt.Errorf("acme: key %q: allowed are %s and %s", s.Key, p256, rsa2048)
 	}
 	if (t.binding.KeyID == "") != (t.binding.HMAC == "") {
 		return nil, nil, errors.New("acme: an external account needs both its key id and its HMAC key")
@@ -185,12 +178,8 @@ func check(s Settings) (*terms, []string, error) {
 	if _, err := base64.RawURLEncoding.DecodeString(t.binding.HMAC); err != nil {
 		return nil, nil, errors.New("acme: the HMAC key of the external account is not base64url without padding")
 	}
-	if s.Roots != "" {
-		text, err := readRoots(s.Roots)
-		if err != nil {
-			return nil, nil, err
-		}
-		t.rootsPEM = text
+	if (t.roots == nil) != (t.rootsDigest == "") {
+		return nil, nil, errors.New("acme: roots of the directory need a digest, and a digest needs roots")
 	}
 
 	names, err := checkNames(s.Names, t)
@@ -238,29 +227,4 @@ func checkNames(given []string, t *terms) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// readRoots reads a PEM file and makes sure that it holds certificates.
-func readRoots(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("acme: roots of the directory: %w", err)
-	}
-	if len(text) > 1<<20 {
-		return nil, fmt.Errorf("acme: roots of the directory: %s holds more than 1 MiB", filepath.Base(path))
-	}
-	found := 0
-	for rest := text; ; found++ {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return nil, fmt.Errorf("acme: roots of the directory: %s: block %d is no certificate: %w", path, found+1, err)
-		}
-	}
-	if found == 0 {
-		return nil, fmt.Errorf("acme: roots of the directory: %s holds no certificate in PEM", path)
-	}
-	return bytes.Clone(text), nil
 }

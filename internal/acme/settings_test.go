@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,10 +11,6 @@ import (
 )
 
 func TestSettingsRefused(t *testing.T) {
-	empty := filepath.Join(t.TempDir(), "empty.pem")
-	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	good := func() Settings { return Settings{Names: []string{"api.example.com"}, Challenges: []string{HTTP01}} }
 	if _, _, err := check(good()); err != nil {
 		t.Fatal(err)
@@ -23,11 +20,10 @@ func TestSettingsRefused(t *testing.T) {
 		"not an https URL":             func(s *Settings) { s.Directory = "http://ca.example.com/dir" },
 		"is not an address":            func(s *Settings) { s.Email = "a@b, c@d" },
 		"allowed are p256 and rsa2048": func(s *Settings) { s.Key = "p512" },
-		"allowed is 0.05 to 0.9":       func(s *Settings) { s.Window = 0.95 },
 		"both its key id":              func(s *Settings) { s.Binding.KeyID = "x" },
 		"not base64url":                func(s *Settings) { s.Binding = Binding{"x", "a+b/"} },
-		"no such file":                 func(s *Settings) { s.Roots = "/nowhere/roots.pem" },
-		"holds no certificate":         func(s *Settings) { s.Roots = empty },
+		"need a digest":                func(s *Settings) { s.Roots = x509.NewCertPool() },
+		"a digest needs roots":         func(s *Settings) { s.RootsDigest = "x" },
 		"no challenge can be answered": func(s *Settings) { s.Challenges = nil },
 		"allowed are http-01":          func(s *Settings) { s.Challenges = []string{"tls-sni-01"} },
 		"is an IP address":             func(s *Settings) { s.Names = []string{"192.0.2.1"} },
@@ -57,10 +53,6 @@ func TestSettingsRefused(t *testing.T) {
 			s.Challenges = []string{DNS01}
 			s.DNS = DNS{Program: &Program{Path: "/hook", Timeout: time.Hour}}
 		},
-		"resolver \"ns.example.com:53\"": func(s *Settings) {
-			s.Challenges = []string{DNS01}
-			s.DNS = DNS{Program: &Program{Path: "/hook"}, Resolvers: []string{"ns.example.com:53"}}
-		},
 	} {
 		s := good()
 		change(&s)
@@ -75,14 +67,14 @@ func TestSettingsFilled(t *testing.T) {
 		s         Settings
 		directory string
 	}{
-		{Settings{}, LetsEncrypt},
-		{Settings{Staging: true}, LetsEncryptStaging},
+		{Settings{}, letsEncrypt},
+		{Settings{Staging: true}, letsEncryptStaging},
 		{Settings{Directory: "https://ca.internal:9000/acme/dir"}, "https://ca.internal:9000/acme/dir"},
 	} {
 		c.s.Names = []string{"API.Example.com.", "bücher.example.com", "api.example.com"}
 		c.s.Challenges = []string{TLSALPN01, HTTP01, TLSALPN01}
 		got, names, err := check(c.s)
-		if err != nil || got.directory != c.directory || got.key != P256 || got.window != defaultWindow {
+		if err != nil || got.directory != c.directory || got.key != p256 {
 			t.Errorf("%+v, %v", got, err)
 		}
 		if fmt.Sprint(names) != "[api.example.com xn--bcher-kva.example.com]" || fmt.Sprint(got.challenges) != "[http-01 tls-alpn-01]" {
@@ -91,6 +83,14 @@ func TestSettingsFilled(t *testing.T) {
 		again, _, _ := check(c.s)
 		if !got.same(again) {
 			t.Error("the same settings give other terms")
+		}
+		c.s.Roots, c.s.RootsDigest = x509.NewCertPool(), "a"
+		rooted, _, _ := check(c.s)
+		c.s.Roots = x509.NewCertPool() // the same file, read again
+		reread, _, _ := check(c.s)
+		c.s.RootsDigest = "b"
+		if other, _, _ := check(c.s); rooted.same(got) || !rooted.same(reread) || rooted.same(other) {
+			t.Error("terms are told apart by something else than what the roots are")
 		}
 	}
 	if got := issuerKey("https://ca.internal:9000/acme/dir"); got != "ca.internal:9000-acme-dir" {

@@ -88,7 +88,7 @@ func (s *subject) refreshStaple() {
 	}
 	_, revoked := s.m.options.Stapled(st.id)
 	s.mu.Lock()
-	s.staple.revoked, s.staple.at = revoked, now.Add(s.m.options.Timing.Staple)
+	s.staple.revoked, s.staple.at = revoked, now.Add(s.m.options.timing.staple)
 	if !revoked.IsZero() {
 		s.staple.at = time.Time{}
 	}
@@ -104,5 +104,5 @@ func (s *subject) refreshStaple() {
 func (h *holding) stapled(response []byte) *holding {
 	pair := *h.pair
 	pair.OCSPStaple = response
-	return &holding{pair: &pair, chain: h.chain, issuer: h.issuer}
+	return &holding{pair: &pair, issuer: h.issuer}
 }

@@ -1,7 +1,10 @@
 package acme
 
 import (
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/x509"
+	"fmt"
 	"sync/atomic"
 	"time"
 )
@@ -19,30 +22,23 @@ const (
 
 // Status is how things stand with one name. Times that are unknown are zero.
 type Status struct {
-	Name  string `json:"name"`
-	State State  `json:"state"`
+	Name  string
+	State State
 
-	NotBefore time.Time `json:"not_before,omitzero"`
-	NotAfter  time.Time `json:"not_after,omitzero"`
-	Serial    string    `json:"serial,omitempty"` // hexadecimal
-	Issuer    string    `json:"issuer,omitempty"`
-	Chain     []string  `json:"chain,omitempty"` // subjects, the name's own certificate first
-	Key       string    `json:"key,omitempty"`   // ECDSA or RSA
+	NotBefore time.Time
+	NotAfter  time.Time
+	Serial    string // hexadecimal
+	Issuer    string
+	Key       string // such as ECDSA P-256
 
-	NextTry time.Time `json:"next_try,omitzero"` // when it will be ordered or renewed
-	Reason  string    `json:"reason,omitempty"`  // why then
+	NextTry time.Time // when it will be ordered or renewed
+	Reason  string    // why then
 
-	// The authority's renewal window (RFC 9773), if it gives one.
-	WindowStart       time.Time `json:"window_start,omitzero"`
-	WindowEnd         time.Time `json:"window_end,omitzero"`
-	WindowExplanation string    `json:"window_explanation,omitempty"`
+	Failures int    // in a row
+	Error    string // the last one, in words; empty after a success
 
-	Failures int       `json:"failures,omitempty"` // in a row
-	Error    string    `json:"error,omitempty"`    // the last one, in words; empty after a success
-	FailedAt time.Time `json:"failed_at,omitzero"`
-
-	OCSP      string    `json:"ocsp,omitempty"` // a sentence
-	RevokedAt time.Time `json:"revoked_at,omitzero"`
+	OCSP      string // a sentence
+	RevokedAt time.Time
 }
 
 // Status tells of every name, in the order of the settings.
@@ -61,37 +57,33 @@ func (s *subject) status() Status {
 	defer s.mu.Unlock()
 	t := Status{
 		Name: s.name, State: s.state, NextTry: s.dueAt, Reason: string(s.why), Failures: s.failures,
-		WindowStart: s.window.start, WindowEnd: s.window.end, WindowExplanation: s.window.explanation,
 		OCSP: s.staple.note, RevokedAt: s.staple.revoked,
 	}
 	if f := s.m.options.Stapled; f != nil && s.staple.id != "" {
 		t.OCSP, _ = f(s.staple.id)
 	}
 	if s.failure != nil {
-		t.Error, t.FailedAt = explain(s.failure), s.failedAt
+		t.Error = explain(s.failure)
 	}
 	if s.held != nil {
 		leaf := s.held.leaf()
 		t.NotBefore, t.NotAfter = leaf.NotBefore, leaf.NotAfter
-		t.Serial, t.Issuer, t.Key = serial(leaf), leaf.Issuer.String(), leaf.PublicKeyAlgorithm.String()
-		for _, c := range s.held.chain {
-			t.Chain = append(t.Chain, subjectOf(c))
-		}
+		t.Serial, t.Issuer, t.Key = serial(leaf), leaf.Issuer.String(), kindOf(leaf)
 	}
 	return t
 }
 
 func serial(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
 
-// subjectOf names a certificate; authorities leave the subject of the first one empty these days.
-func subjectOf(c *x509.Certificate) string {
-	if text := c.Subject.String(); text != "" {
-		return text
+// kindOf is what a certificate's key is called.
+func kindOf(c *x509.Certificate) string {
+	switch key := c.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		return "ECDSA " + key.Curve.Params().Name
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA %d", key.N.BitLen())
 	}
-	if len(c.DNSNames) > 0 {
-		return c.DNSNames[0]
-	}
-	return "serial " + serial(c)
+	return c.PublicKeyAlgorithm.String()
 }
 
 // Stats count what happened since the manager was made, and how many names there are.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -95,6 +96,31 @@ func (s *store) Unlock(_ context.Context, name string) error {
 	return f.Close()
 }
 
+// fileMost bounds a file of the store that is read, in bytes. The largest are chains, of some ten kilobytes.
+const fileMost = 1 << 20
+
+// Load reads what is kept under key. The error is fs.ErrNotExist if nothing is. What somebody has put in the place of a file and is none
+// is refused; a pipe is not waited for.
+func (s *store) Load(_ context.Context, key string) ([]byte, error) {
+	f, err := os.OpenFile(s.Filename(key), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file; remove it, and it is made anew", f.Name())
+	}
+	text, err := io.ReadAll(io.LimitReader(f, fileMost+1))
+	if len(text) > fileMost {
+		return nil, fmt.Errorf("%s is larger than %d bytes; remove it, and it is made anew", f.Name(), fileMost)
+	}
+	return text, err
+}
+
 // holding reads a certificate and its key. The error is fs.ErrNotExist if there is none.
 func (s *store) holding(ctx context.Context, issuer, name string) (*holding, error) {
 	base := certmagic.StorageKeys.SiteCert(issuer, name)
@@ -116,14 +142,10 @@ func (s *store) holding(ctx context.Context, issuer, name string) (*holding, err
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Filename(base), err)
 	}
-	h := &holding{pair: &pair, issuer: issuer}
-	for _, der := range pair.Certificate {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
+	for _, der := range pair.Certificate[1:] { // X509KeyPair has read the first, and made it Leaf
+		if _, err := x509.ParseCertificate(der); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Filename(base), err)
 		}
-		h.chain = append(h.chain, c)
 	}
-	pair.Leaf = h.chain[0]
-	return h, nil
+	return &holding{pair: &pair, issuer: issuer}, nil
 }

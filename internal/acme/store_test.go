@@ -3,9 +3,16 @@ package acme
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +21,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"golang.org/x/sys/unix"
 )
 
 // A lock keeps others out, here and in other processes, and is free when its holder dies, whatever the file holds.
@@ -238,5 +246,108 @@ func TestUnusableOnDisk(t *testing.T) {
 	g.mustShow("one.example.com", a.roots())
 	if !strings.Contains(g.logged.text(), "cannot be used and is ordered anew") {
 		t.Error("the log does not say why")
+	}
+}
+
+// keep stores a certificate for one.example.com that names a responder, as if it had been issued by the authority of a directory.
+func keep(t *testing.T, m *Manager, directory string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"one.example.com"}, OCSPServer: []string{"http://127.0.0.1:1/ocsp"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(month)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPEM, err := certmagic.PEMEncodePrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, value := range map[string][]byte{
+		certmagic.StorageKeys.SitePrivateKey(issuerKey(directory), "one.example.com"): keyPEM,
+		certmagic.StorageKeys.SiteCert(issuerKey(directory), "one.example.com"):       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+	} {
+		if err := m.store.FileStorage.Store(t.Context(), file, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// hung is a stapler whose disk does not answer.
+type hung struct{ called, goOn chan struct{} }
+
+func (h *hung) Follow(string, *tls.Certificate, func([]byte)) {
+	h.called <- struct{}{}
+	<-h.goOn
+}
+
+func (h *hung) Drop(string) {}
+
+// Whoever asks how it stands does not wait for what Apply reads; nor does Close, after which nothing comes into force.
+func TestSlowDisk(t *testing.T) {
+	directory := "https://" + freeAddress() + "/dir"
+	s := Settings{Names: []string{"one.example.com"}, Challenges: []string{HTTP01}, Directory: directory}
+	for _, closes := range []bool{false, true} {
+		h := &hung{make(chan struct{}), make(chan struct{})}
+		m, err := New(Options{Directory: t.TempDir(), Stapler: h})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(t, m, directory)
+		applied, answered := make(chan error, 1), make(chan int, 1)
+		go func() { applied <- m.Apply(s) }()
+		<-h.called
+		go func() {
+			n := len(m.Status())
+			if closes {
+				m.Close()
+			}
+			answered <- n
+		}()
+		select {
+		case n := <-answered:
+			if n != 0 {
+				t.Errorf("the status tells of %d names before they are in force", n)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("waits for the disk")
+		}
+		close(h.goOn)
+		if err := <-applied; (err != nil) != closes {
+			t.Errorf("Apply, closed meanwhile: %v: %v", closes, err)
+		}
+		if shows := m.served.Load().byName["one.example.com"] != nil; shows == closes {
+			t.Errorf("closed meanwhile: %v; shows a certificate: %v", closes, shows)
+		}
+		m.Close()
+	}
+}
+
+// What is no file is refused, and nobody waits for a pipe to be written to.
+func TestNoRegularFile(t *testing.T) {
+	s := newStore(t.TempDir())
+	if err := unix.Mkfifo(s.Filename("pipe"), 0o600); err != nil {
+		t.Skip("no pipes here:", err)
+	}
+	if err := os.WriteFile(s.Filename("large"), make([]byte, fileMost+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"pipe": "pipe is not a regular file; remove it", "large": "large is larger than 1048576 bytes"} {
+		got := make(chan error)
+		go func() { _, err := s.Load(t.Context(), key); got <- err }()
+		select {
+		case err := <-got:
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("said %v; want %q", err, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("waits for somebody to write")
+		}
+	}
+	if _, err := s.Load(t.Context(), "none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a file: %v", err)
 	}
 }

@@ -26,7 +26,6 @@ type subject struct {
 	failures int       // in a row
 	retryAt  time.Time // not before then, after failures
 	issuedAt time.Time // the last issuance by this process
-	failedAt time.Time
 	failure  error
 	dueAt    time.Time // when it is to be replaced
 	why      reason
@@ -37,12 +36,11 @@ type subject struct {
 
 // holding is a certificate with its key. It is never changed; a new staple makes a new one.
 type holding struct {
-	pair   *tls.Certificate
-	chain  []*x509.Certificate // leaf first
-	issuer string              // key of the issuer under which it is stored
+	pair   *tls.Certificate // Leaf is set
+	issuer string           // key of the issuer under which it is stored
 }
 
-func (h *holding) leaf() *x509.Certificate { return h.chain[0] }
+func (h *holding) leaf() *x509.Certificate { return h.pair.Leaf }
 
 func newSubject(m *Manager, name string) *subject {
 	s := &subject{m: m, name: name, nudge: make(chan struct{}, 1), state: Waiting}
@@ -135,7 +133,7 @@ func (s *subject) plan(a *agreement) (time.Time, reason) {
 		why = "it is from another authority than the one configured now"
 	default:
 		leaf := s.held.leaf()
-		at, why = renewal(leaf.NotBefore, leaf.NotAfter, a.window, s.window.chosen, !s.staple.revoked.IsZero())
+		at, why = renewal(leaf.NotBefore, leaf.NotAfter, s.m.options.timing.share, s.window.chosen, !s.staple.revoked.IsZero())
 		if first := soonest(s.issuedAt, leaf.NotBefore, leaf.NotAfter); at.Before(first) {
 			at = first
 		}
@@ -192,7 +190,7 @@ func (s *subject) attempt(a *agreement, why reason) {
 	}
 
 	// certmagic keeps a certificate's files apart by issuer and name; forcing a renewal obtains a first certificate as well.
-	ctx, cancel := context.WithTimeout(s.ctx, s.m.options.Timing.Attempt)
+	ctx, cancel := context.WithTimeout(s.ctx, s.m.options.timing.attempt)
 	defer cancel()
 	job := &order{}
 	if renewing {
@@ -235,17 +233,17 @@ func (s *subject) attempt(a *agreement, why reason) {
 func (s *subject) failed(err error, renewing, late bool) {
 	now := time.Now()
 	if late {
-		err = fmt.Errorf("not done within %v: %w", s.m.options.Timing.Attempt, err)
+		err = fmt.Errorf("not done within %v: %w", s.m.options.timing.attempt, err)
 	}
 	s.m.counts.failed.Add(1)
 	s.mu.Lock()
 	s.failures++
-	s.state, s.failure, s.failedAt = Failed, err, now
+	s.state, s.failure = Failed, err
 	left := time.Duration(0)
 	if s.held != nil {
 		left = max(0, s.held.leaf().NotAfter.Sub(now))
 	}
-	s.retryAt = now.Add(backoff(s.failures, left, s.m.options.Timing, rand.Float64()))
+	s.retryAt = now.Add(backoff(s.failures, left, s.m.options.timing, rand.Float64()))
 	failures, retryAt, held := s.failures, s.retryAt, s.held
 	s.mu.Unlock()
 
@@ -271,12 +269,12 @@ func (s *subject) refreshWindow(a *agreement) {
 		return
 	}
 	w, wait, err := a.issuer.window(s.ctx, leaf)
-	t := s.m.options.Timing
+	t := s.m.options.timing
 	switch {
 	case err != nil:
 		// Our own window holds meanwhile, or the last one we were told.
 		s.m.log.Debug("no renewal window", "name", s.name, "error", explain(err))
-		w, wait = old, t.Window
+		w, wait = old, t.window
 	case w.start.Equal(old.start) && w.end.Equal(old.end):
 		w.chosen = old.chosen
 	case !w.start.IsZero():
@@ -286,10 +284,10 @@ func (s *subject) refreshWindow(a *agreement) {
 		}
 	}
 	if wait == 0 {
-		wait = t.Window
+		wait = t.window
 	}
 	// RFC 9773 §4.3.2 wants both ends: we neither ask without pause nor forget to ask.
-	wait = min(max(wait, min(t.Window, time.Minute)), 4*t.Window)
+	wait = min(max(wait, min(t.window, time.Minute)), 4*t.window)
 	s.mu.Lock()
 	s.window, s.windowAt = w, time.Now().Add(wait)
 	s.mu.Unlock()

@@ -117,8 +117,8 @@ func (c *Choice) Default() *tls.Certificate {
 // acmeTLS is the protocol of challenges that are answered in the handshake (RFC 8737 §6.2).
 const acmeTLS = "acme-tls/1"
 
-// GetCertificate is for tls.Config.GetCertificate. It looks for the client's name first as it is, then as a wildcard's (RFC 6125
-// §6.4.3: one label, the leftmost), then asks the fallback, then takes the default. Without any it answers nil, which crypto/tls
+// GetCertificate is for tls.Config.GetCertificate. It looks for the client's name first as it is, then as a wildcard's (RFC 9525
+// §6.3: one label, the leftmost), then asks the fallback, then takes the default. Without any it answers nil, which crypto/tls
 // turns into unrecognized_name as long as Config.Certificates is empty.
 func (c *Choice) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.fallback != nil && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeTLS {

@@ -26,10 +26,10 @@ func TestExpiring(t *testing.T) {
 	} {
 		from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		until := from.Add(c.life)
-		if got := Soon(from, until); got != c.soon {
+		if got := soon(from, until); got != c.soon {
 			t.Errorf("lifetime %v: soon is %v, want %v", c.life, got, c.soon)
 		}
-		if left, due := Expiring(from, until, until.Add(-c.left)); left != c.left || due != c.due {
+		if left, due := expiring(from, until, until.Add(-c.left)); left != c.left || due != c.due {
 			t.Errorf("lifetime %v, left %v: got %v, %v, want %v", c.life, c.left, left, due, c.due)
 		}
 	}

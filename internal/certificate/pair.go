@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -78,7 +79,7 @@ func (p Pair) read() (contents, error) {
 }
 
 func readFile(name string) ([]byte, os.FileMode, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for somebody to write
 	if err != nil {
 		return nil, 0, reason(err)
 	}
@@ -87,8 +88,11 @@ func readFile(name string) ([]byte, os.FileMode, error) {
 	if err != nil {
 		return nil, 0, reason(err)
 	}
-	if info.IsDir() {
+	switch {
+	case info.IsDir():
 		return nil, 0, errors.New("is a directory")
+	case !info.Mode().IsRegular():
+		return nil, 0, errors.New("is not a regular file")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -128,4 +129,36 @@ func TestOneFileForBoth(t *testing.T) {
 	write(t, name, key+cert)
 	s, _ := newStore(Options{})
 	prepare(t, s, Settings{Pairs: []Pair{{name, name}}})
+}
+
+// What is no file is refused, and nobody waits for a pipe to be written to.
+func TestNoRegularFile(t *testing.T) {
+	a := newAuthority(t)
+	dir := t.TempDir()
+	p := a.files(t, dir, "a", order{names: []string{"a.example"}})
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip("no pipes here:", err)
+	}
+	for _, c := range []struct {
+		pair Pair
+		want string
+	}{
+		{Pair{pipe, p.Key}, "certificate file " + pipe + ": is not a regular file; wanted"},
+		{Pair{p.Cert, pipe}, "key file " + pipe + ": is not a regular file; wanted"},
+		{Pair{p.Cert, "/dev/null"}, "key file /dev/null: is not a regular file; wanted"},
+		{Pair{dir, p.Key}, "is a directory; wanted"},
+	} {
+		s, _ := newStore(Options{})
+		got := make(chan error)
+		go func() { _, err := s.Prepare(Settings{Pairs: []Pair{c.pair}}); got <- err }()
+		select {
+		case err := <-got:
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("said %v; want %q", err, c.want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("waits for somebody to write")
+		}
+	}
 }

@@ -38,7 +38,7 @@ func (s *Store) Status() []Status {
 			NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Key: e.live.key, Loaded: e.live.at, Tried: e.tried,
 			Problem: e.problem, Swaps: e.swaps, Refusals: e.refusals, Warnings: e.live.warnings,
 		}
-		_, one.Expiring = Expiring(leaf.NotBefore, leaf.NotAfter, now)
+		_, one.Expiring = expiring(leaf.NotBefore, leaf.NotAfter, now)
 		if bad := e.live.validity(now); bad != "" {
 			one.Warnings = append(slices.Clip(one.Warnings), "certificate file "+e.pair.Cert+": "+bad)
 		}
@@ -68,7 +68,7 @@ func (s *Store) remind() {
 	s.mu.Lock()
 	for _, e := range s.entries {
 		leaf := e.live.certificate.Leaf
-		if left, soon := Expiring(leaf.NotBefore, leaf.NotAfter, now); soon && tellAgain(e.told, now) {
+		if left, tell := expiring(leaf.NotBefore, leaf.NotAfter, now); tell && tellAgain(e.told, now) {
 			e.told = now
 			due = append(due, ending{e.pair, leaf.NotAfter, left})
 		}

@@ -25,6 +25,7 @@ type Options struct {
 
 	poll time.Duration // for tests: how often the files are read anyway; 0 is pollEvery
 	deaf bool          // for tests: the kernel tells of no changes
+	slow func()        // for tests: called before a pair is read; nil is a fast disk
 }
 
 // Store holds all pairs in use. Its methods may be called from any goroutine.
@@ -32,11 +33,13 @@ type Store struct {
 	o    Options
 	kick chan struct{} // Run is to look which directories there are
 
-	order sync.Mutex // held over what outsiders are told of, so that they hear it in order; taken before mu
+	// order is held over what outsiders are told of, so that they hear it in order, and over the reading of files. It is taken before
+	// mu, which is never held over either: Status and put do not wait for a disk.
+	order sync.Mutex
 
 	mu      sync.Mutex
-	entries map[Pair]*entry
-	choices []*Choice // those that follow changes
+	entries map[Pair]*entry // changed by who holds order as well
+	choices []*Choice       // those that follow changes
 }
 
 // entry is a pair in use. The store's lock guards it.
@@ -72,16 +75,14 @@ func (s *Store) Prepare(settings Settings) (*Choice, error) {
 	now := s.o.Now()
 	s.order.Lock()
 	defer s.order.Unlock()
-	s.mu.Lock()
 	for _, p := range settings.Pairs {
-		e := s.entries[p]
+		e := s.entries[p] // order is held: nobody changes them
 		if i := slices.IndexFunc(fresh, func(f *entry) bool { return f.pair == p }); e == nil && i >= 0 {
 			e = fresh[i]
 		}
 		if e == nil {
 			var err error
-			if e, err = newEntry(p, now); err != nil {
-				s.mu.Unlock()
+			if e, err = s.newEntry(p, now); err != nil {
 				return nil, err
 			}
 			fresh = append(fresh, e)
@@ -90,6 +91,7 @@ func (s *Store) Prepare(settings Settings) (*Choice, error) {
 			c.entries = append(c.entries, e)
 		}
 	}
+	s.mu.Lock()
 	for _, e := range fresh {
 		s.entries[e.pair] = e
 	}
@@ -114,8 +116,8 @@ func (s *Store) Prepare(settings Settings) (*Choice, error) {
 }
 
 // newEntry reads a pair for the first time.
-func newEntry(p Pair, now time.Time) (*entry, error) {
-	files, err := p.read()
+func (s *Store) newEntry(p Pair, now time.Time) (*entry, error) {
+	files, err := s.read(p)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +126,14 @@ func newEntry(p Pair, now time.Time) (*entry, error) {
 		return nil, err
 	}
 	return &entry{pair: p, live: l, shown: l.certificate, tried: now}, nil
+}
+
+// read reads the files of a pair. It needs order, and not mu.
+func (s *Store) read(p Pair) (contents, error) {
+	if s.o.slow != nil {
+		s.o.slow()
+	}
+	return p.read()
 }
 
 // Retire keeps the choices given and lets all others go: they stay as they are, for handshakes under way, and follow nothing any
@@ -165,7 +175,7 @@ func (s *Store) Check() {
 
 // check needs order, as all that may tell outsiders does.
 func (s *Store) check(e *entry) {
-	files, err := e.pair.read()
+	files, err := s.read(e.pair)
 	s.judge(e, files, err)
 }
 

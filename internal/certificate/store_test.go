@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -223,4 +224,43 @@ func TestStatus(t *testing.T) {
 		!got.NotBefore.Equal(leaf.NotBefore) || !got.NotAfter.Equal(leaf.NotAfter) || got.Key != "RSA 2048" || got.Loaded.IsZero() || got.Expiring {
 		t.Errorf("status is %+v", got)
 	}
+}
+
+// Whoever asks how it stands, and whoever staples, does not wait for a disk on which a revision's files are.
+func TestSlowDisk(t *testing.T) {
+	a := newAuthority(t)
+	dir := t.TempDir()
+	one, two := a.files(t, dir, "one", order{names: []string{"one"}}), a.files(t, dir, "two", order{names: []string{"two"}})
+	var put func([]byte)
+	reads, goOn := make(chan struct{}), make(chan struct{})
+	var slow atomic.Bool
+	s, _ := newStore(Options{
+		Follow: func(_ string, _ *tls.Certificate, p func([]byte)) { put = p },
+		slow: func() {
+			if slow.Load() {
+				reads <- struct{}{}
+				<-goOn
+			}
+		},
+	})
+	prepare(t, s, Settings{Pairs: []Pair{one}})
+	slow.Store(true)
+	prepared := make(chan struct{})
+	go func() { defer close(prepared); prepare(t, s, Settings{Pairs: []Pair{two}}) }()
+	<-reads
+	answered, first := make(chan int), put
+	go func() {
+		first([]byte("staple"))
+		answered <- len(s.Status())
+	}()
+	select {
+	case n := <-answered:
+		if n != 1 {
+			t.Errorf("the status tells of %d pairs while one is being read", n)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("waits for the disk")
+	}
+	close(goOn)
+	<-prepared
 }

@@ -2,8 +2,10 @@ package certificate
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,11 +118,12 @@ func (w *watcher) more() {
 	w.files = map[string]bool{}
 	dirs := map[string]bool{}
 	w.store.mu.Lock()
-	for p := range w.store.entries {
+	pairs := slices.Collect(maps.Keys(w.store.entries))
+	w.store.mu.Unlock()
+	for _, p := range pairs { // without the lock: a disk may be slow
 		places(p.Cert, dirs, w.files)
 		places(p.Key, dirs, w.files)
 	}
-	w.store.mu.Unlock()
 	added := false
 	for _, dir := range w.w.WatchList() { // a directory that was removed is no longer in it
 		if !dirs[dir] {

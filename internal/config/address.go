@@ -273,7 +273,8 @@ func (k *HashKey) ParseText(text string) error {
 	return nil
 }
 
-// isToken is RFC 9110, section 5.6.2, less the backtick.
+// isToken is RFC 9110, section 5.6.2, less the backtick: that cannot stand in a struct tag, which is where patterns of this form are
+// (see Sticky.Cookie), and what the schema allows and what is taken here have to be the same. No name in use has one.
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]

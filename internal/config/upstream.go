@@ -71,7 +71,7 @@ type Health struct {
 
 // GRPCHealth is a probe by grpc.health.v1.Health/Check.
 type GRPCHealth struct {
-	Service string `yaml:"service,short" default:"any" length:"1..255" doc:"The service asked about; any is the server as a whole."`
+	Service string `yaml:"service,short" default:"any" length:"1..127" doc:"The service asked about; any is the server as a whole."`
 
 	Node document.Node `yaml:",self"`
 }

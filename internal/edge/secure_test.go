@@ -108,7 +108,7 @@ func says(w http.ResponseWriter, r *http.Request) {
 func TestSecureEndpoint(t *testing.T) {
 	a := newAuthority(t)
 	addr := a.serve(says, nil)
-	g := start(t, func(s *setup) { s.upstream.TLS = a.trusting("") }, addr)
+	g := start(t, func(s *setup) { s.upstream.TLS = a.trusting("a") }, addr)
 	c := wire.Dial(t, g.addr)
 	for i := range 3 {
 		m, r := g.askOn(c, fmt.Sprintf("POST / HTTP/1.1\nHost: a\nContent-Length: 200000\n\n%s", strings.Repeat("x", 200000)))
@@ -131,7 +131,7 @@ func TestServerName(t *testing.T) {
 		known.set("other.example", "127.0.0.1")
 		g := start(t, func(s *setup) {
 			s.lookup = known.lookup
-			s.upstream.TLS = a.trusting("")
+			s.upstream.TLS = a.trusting("a")
 			s.upstream.TLS.ServerName = fixed
 			s.upstream.Retry.MaxAttempts = 1
 		}, endpoint)
@@ -154,7 +154,7 @@ func TestTLSFaults(t *testing.T) {
 	defer plain.Close()
 	f := func(name, cause string, endpoint string, change func(*upstream.TLS)) {
 		t.Run(name, func(t *testing.T) {
-			set := a.trusting("")
+			set := a.trusting("a")
 			if change != nil {
 				change(set)
 			}
@@ -187,7 +187,7 @@ func TestTLSFaults(t *testing.T) {
 			s.TLS.ClientAuth, s.TLS.ClientCAs = tls.RequireAndVerifyClientCert, a.pool
 		})
 		g := start(t, func(s *setup) {
-			s.upstream.TLS, s.upstream.Protocol, s.upstream.Retry.MaxAttempts = a.trusting(""), upstream.HTTP2, 1
+			s.upstream.TLS, s.upstream.Protocol, s.upstream.Retry.MaxAttempts = a.trusting("a"), upstream.HTTP2, 1
 		}, asks)
 		if m, r := g.ask(get); readProblem(t, m).Code != "upstream_tls" || !strings.Contains(r.cause, "or wants one") {
 			t.Errorf("%s %+v", m, r)
@@ -195,7 +195,7 @@ func TestTLSFaults(t *testing.T) {
 	})
 	// A certificate of ours helps.
 	g := start(t, func(s *setup) {
-		s.upstream.TLS = a.trusting("")
+		s.upstream.TLS = a.trusting("a")
 		s.upstream.TLS.Config.Certificates = []tls.Certificate{a.sign(&x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})}
 	}, asks)
 	if m, r := g.ask(get); m.Status() != 200 {
@@ -203,14 +203,14 @@ func TestTLSFaults(t *testing.T) {
 	}
 	// Switching verification off does, too.
 	g = start(t, func(s *setup) {
-		s.upstream.TLS = a.trusting("")
+		s.upstream.TLS = a.trusting("a")
 		s.upstream.TLS.Config.InsecureSkipVerify = true
 	}, strange)
 	if m, r := g.ask(get); m.Status() != 200 {
 		t.Errorf("%s %+v", m, r)
 	}
 	// No handshake, no request: even a POST goes to another endpoint.
-	g = start(t, func(s *setup) { s.upstream.TLS = a.trusting("") }, strange, good)
+	g = start(t, func(s *setup) { s.upstream.TLS = a.trusting("a") }, strange, good)
 	for range 2 {
 		if m, r := g.ask("POST / HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc"); m.Status() != 200 || !strings.HasSuffix(string(m.Body), "abc") {
 			t.Errorf("%s %+v", m, r)
@@ -226,7 +226,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	}
 	defer listener.Close()
 	g := start(t, func(s *setup) {
-		s.upstream.TLS = newAuthority(t).trusting("")
+		s.upstream.TLS = newAuthority(t).trusting("a")
 		s.upstream.Timeouts.Connect, s.upstream.Retry.MaxAttempts = short, 1
 	}, listener.Addr().String())
 	if m, r := g.ask(get); m.Status() != 504 || r.fault != "connect_timeout" || !strings.Contains(r.cause, "handshake") {
@@ -330,7 +330,7 @@ func TestProtocols(t *testing.T) {
 			g := start(t, func(s *setup) {
 				s.upstream.Protocol, s.upstream.Retry.MaxAttempts = protocol, 1
 				if secure {
-					s.upstream.TLS = a.trusting("")
+					s.upstream.TLS = a.trusting("a")
 				}
 			}, addr)
 			c := wire.Dial(t, g.addr)
@@ -396,7 +396,7 @@ func TestUpgradeBesideHTTP2(t *testing.T) {
 	}
 	addr := a.serve(upgrade, withHTTP2)
 	for _, protocol := range []upstream.Protocol{upstream.HTTP2, upstream.Auto} {
-		g := start(t, func(s *setup) { s.upstream.TLS, s.upstream.Protocol = a.trusting(""), protocol }, addr)
+		g := start(t, func(s *setup) { s.upstream.TLS, s.upstream.Protocol = a.trusting("a"), protocol }, addr)
 		if m, _ := g.ask(get); !strings.HasPrefix(string(m.Body), "HTTP/2.0") {
 			t.Errorf("%s", m.Body)
 		}

@@ -13,7 +13,7 @@ var rows = []row{
 		"internal/edge/policy/*", "internal/edge/listen", "internal/edge/resolve", "internal/edge/health",
 		"internal/edge/upstream",
 	}},
-	{"4", "the flow", []string{"internal/edge/chain", "internal/edge"}},
+	{"4", "the flow", []string{"internal/edge/chain", "internal/edge/greet", "internal/edge"}},
 	{"5", "the compiler", []string{"internal/control/compile"}},
 	{"6", "control", []string{
 		"internal/control/revision", "internal/control/admin", "internal/control/client", "internal/control/ui",

@@ -11,30 +11,37 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
+	"syscall"
 )
 
 // Authorities are certificates that vouch for others. They are immutable.
 type Authorities struct {
 	pool   *x509.CertPool
-	all    []*x509.Certificate
 	digest string
 }
 
 // maxAuthorities bounds a file of them, in bytes. The list of a browser has 200 KB.
 const maxAuthorities = 4 << 20
 
-// LoadAuthorities reads the CERTIFICATE blocks of a PEM file. Other blocks are passed over.
-func LoadAuthorities(file string) (*Authorities, error) {
+// LoadAuthorities reads the CERTIFICATE blocks of a PEM file. Other blocks are passed over. A certificate that says of itself that it
+// is no authority's (CA:FALSE) is refused: it vouches for nobody, so it does not belong among those who say which clients may come in.
+func LoadAuthorities(file string) (*Authorities, error) { return load(file, false) }
+
+// LoadRoots is LoadAuthorities for those whom we call, such as the directory of a private authority. It also takes a certificate with
+// CA:FALSE that is signed by its own key: many a private service shows one that it has made itself, and who lists it here trusts that
+// service and no other. One that somebody else has signed is refused; what is wanted then is the signer's.
+func LoadRoots(file string) (*Authorities, error) { return load(file, true) }
+
+func load(file string, own bool) (*Authorities, error) {
 	data, err := readAll(file)
 	if err != nil {
 		return nil, problem(file, err.Error(), "check the path and that the user straum runs as may read it")
 	}
-	a, err := ParseAuthorities(data)
+	all, err := parse(data, own)
 	if err != nil {
 		return nil, problem(file, err.Error(), "write the file anew; DER is converted with: openssl x509 -inform der -in FILE -out NEW")
 	}
-	return a, nil
+	return gather(all), nil
 }
 
 func problem(file, found, remedy string) error {
@@ -42,27 +49,39 @@ func problem(file, found, remedy string) error {
 }
 
 func readAll(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err == nil {
-		defer f.Close()
-		var data []byte
-		if data, err = io.ReadAll(io.LimitReader(f, maxAuthorities+1)); len(data) > maxAuthorities {
-			return nil, fmt.Errorf("it is larger than %d bytes", maxAuthorities)
-		}
-		if err == nil {
-			return data, nil
-		}
-	}
+	data, err := readRegular(file)
 	var path *os.PathError
 	if errors.As(err, &path) {
-		err = path.Err
+		err = path.Err // the text around it names the rest
 	}
-	return nil, err
+	return data, err
 }
 
-// ParseAuthorities is LoadAuthorities for text that is at hand.
-func ParseAuthorities(data []byte) (*Authorities, error) {
-	a := &Authorities{pool: x509.NewCertPool()}
+func readRegular(file string) ([]byte, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for somebody to write
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, errors.New("it is a directory")
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxAuthorities+1))
+	if len(data) > maxAuthorities {
+		return nil, fmt.Errorf("it is larger than %d bytes", maxAuthorities)
+	}
+	return data, err
+}
+
+// parse reads the text of a file. own takes what LoadRoots does.
+func parse(data []byte, own bool) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
 	for n := 1; ; n++ {
 		var block *pem.Block
 		if block, data = pem.Decode(data); block == nil {
@@ -75,26 +94,36 @@ func ParseAuthorities(data []byte) (*Authorities, error) {
 		if err != nil {
 			return nil, fmt.Errorf("block %d cannot be read: %v", n, err)
 		}
-		if each.BasicConstraintsValid && !each.IsCA {
-			return nil, fmt.Errorf("block %d is the certificate of %s, who is no authority", n, each.Subject)
+		if each.BasicConstraintsValid && !each.IsCA && !(own && signsItself(each)) {
+			return nil, fmt.Errorf("block %d is the certificate of %s, who is no authority; its signer is %s", n, each.Subject, each.Issuer)
 		}
-		a.pool.AddCert(each)
-		a.all = append(a.all, each)
+		all = append(all, each)
 	}
 	if bytes.Contains(data, []byte("-----BEGIN")) {
 		return nil, errors.New("its last block has no end")
 	}
-	if len(a.all) == 0 {
+	if len(all) == 0 {
 		return nil, errors.New("it holds no certificate")
 	}
+	return all, nil
+}
+
+// signsItself says whether a certificate is signed by the key it is for.
+func signsItself(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+}
+
+func gather(all []*x509.Certificate) *Authorities {
 	// The order in the file says nothing, so it must not end sessions.
-	slices.SortFunc(a.all, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
+	slices.SortFunc(all, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
+	a := &Authorities{pool: x509.NewCertPool()}
 	h := sha256.New()
-	for _, each := range a.all {
+	for _, each := range all {
+		a.pool.AddCert(each)
 		h.Write(each.Raw)
 	}
 	a.digest = hex.EncodeToString(h.Sum(nil))
-	return a, nil
+	return a
 }
 
 // Pool is for whoever verifies. It is not to be changed.
@@ -102,11 +131,3 @@ func (a *Authorities) Pool() *x509.CertPool { return a.pool }
 
 // Digest stands for the set of certificates.
 func (a *Authorities) Digest() string { return a.digest }
-
-// Count is how many certificates there are.
-func (a *Authorities) Count() int { return len(a.all) }
-
-// Ends is when the first of them ends.
-func (a *Authorities) Ends() time.Time {
-	return slices.MinFunc(a.all, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
-}

@@ -3,7 +3,6 @@ package profile
 import (
 	"crypto/sha256"
 	"crypto/tls"
-	"slices"
 	"time"
 )
 
@@ -14,31 +13,23 @@ type ClientSettings struct {
 	// Certificate is what we show when an endpoint asks who we are; nil shows none. It is called at each handshake, so that it may
 	// follow its files.
 	Certificate func() *tls.Certificate
-	// ServerName is what endpoints are asked for (SNI), and what their certificates must be for. Whoever dials may fill it in.
-	ServerName string
-	// Protocols are the names for ALPN, the preferred first; none leaves it out.
-	Protocols []string
-	// PostQuantum offers X25519MLKEM768 as well.
-	PostQuantum bool
-	// Sessions is how many sessions are kept to be resumed, the last used ones; 0 is DefaultSessions, and less keeps none.
-	Sessions int
 	// Insecure takes any certificate of an endpoint. Whoever is on the way to it can then read and change everything.
 	Insecure bool
 	Now      func() time.Time // nil is time.Now
 }
 
-// DefaultSessions is enough for the endpoints of most upstreams. A session holds the endpoint's certificates: 2 to 10 KB.
-const DefaultSessions = 64
+// maxSessions is how many sessions are kept to be resumed, the last used ones: enough for the endpoints of most upstreams. A session
+// holds the endpoint's certificates: 2 to 10 KB.
+const maxSessions = 64
 
-// Client makes the config for connections to the endpoints of an upstream, TLS 1.2 or 1.3. It names no endpoint unless s does.
+// Client makes the config for connections to the endpoints of an upstream, TLS 1.2 or 1.3. It names no endpoint (SNI, and what the
+// certificate must be for) and no protocols (ALPN): whoever dials writes them into a clone, which keeps its sessions here.
 func Client(s ClientSettings) *tls.Config {
 	c := &tls.Config{
 		Time:                        s.Now,
-		ServerName:                  s.ServerName,
-		NextProtos:                  slices.Clone(s.Protocols),
 		MinVersion:                  tls.VersionTLS12,
 		CipherSuites:                suites,
-		CurvePreferences:            curves(s.PostQuantum),
+		CurvePreferences:            curves(false),
 		DynamicRecordSizingDisabled: true, // as in Server
 		Renegotiation:               tls.RenegotiateNever,
 		InsecureSkipVerify:          s.Insecure,
@@ -54,15 +45,9 @@ func Client(s ClientSettings) *tls.Config {
 			return new(tls.Certificate), nil // shows none; nil would end the handshake
 		}
 	}
-	if s.Sessions >= 0 {
-		n := s.Sessions
-		if n == 0 {
-			n = DefaultSessions
-		}
-		c.ClientSessionCache = tls.NewLRUClientSessionCache(n)
-		if s.Certificate != nil {
-			c.ClientSessionCache = ownSessions{c.ClientSessionCache, s.Certificate}
-		}
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(maxSessions)
+	if s.Certificate != nil {
+		c.ClientSessionCache = ownSessions{c.ClientSessionCache, s.Certificate}
 	}
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"io"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,13 @@ func endpoint(t *testing.T, p *party, arguments ...string) (address string) {
 	return ""
 }
 
+// client is the config of whoever dials an endpoint.
+func client(s ClientSettings, name string) *tls.Config {
+	config := Client(s)
+	config.ServerName = name
+	return config
+}
+
 // visit asks for the page.
 func visit(t *testing.T, address string, config *tls.Config) (tls.ConnectionState, string, error) {
 	t.Helper()
@@ -64,18 +72,19 @@ func TestClientVerifies(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		address  string
+		asked    string
 		settings ClientSettings
 		want     string // "" comes through
 	}{
-		{"good", address, ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example"}, ""},
-		{"of another authority", address, ClientSettings{Authorities: others.authorities(t), ServerName: "a.example"}, "unknown authority"},
-		{"unknown to the box", address, ClientSettings{ServerName: "a.example"}, "certificate"},
-		{"of another name", address, ClientSettings{Authorities: ours.authorities(t), ServerName: "b.example"}, "not b.example"},
-		{"expired", address, ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example", Now: func() time.Time { return time.Now().Add(25 * time.Hour) }}, "expired"},
-		{"whatever it is", address, ClientSettings{ServerName: "b.example", Insecure: true}, ""},
-		{"TLS 1.1", weak, ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example"}, "protocol version"},
+		{"good", address, "a.example", ClientSettings{Authorities: ours.authorities(t)}, ""},
+		{"of another authority", address, "a.example", ClientSettings{Authorities: others.authorities(t)}, "unknown authority"},
+		{"unknown to the box", address, "a.example", ClientSettings{}, "certificate"},
+		{"of another name", address, "b.example", ClientSettings{Authorities: ours.authorities(t)}, "not b.example"},
+		{"expired", address, "a.example", ClientSettings{Authorities: ours.authorities(t), Now: func() time.Time { return time.Now().Add(25 * time.Hour) }}, "expired"},
+		{"whatever it is", address, "b.example", ClientSettings{Insecure: true}, ""},
+		{"TLS 1.1", weak, "a.example", ClientSettings{Authorities: ours.authorities(t)}, "protocol version"},
 	} {
-		_, _, err := visit(t, c.address, Client(c.settings))
+		_, _, err := visit(t, c.address, client(c.settings, c.asked))
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
@@ -88,7 +97,8 @@ func TestClientCertificate(t *testing.T) {
 	authorityFile, _ := ours.files(t)
 	address := endpoint(t, issue(t, ours, "a.example", forServer), "-CAfile", authorityFile, "-Verify", "2", "-verify_return_error")
 	var own *tls.Certificate
-	config := Client(ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example", Sessions: -1, Certificate: func() *tls.Certificate { return own }})
+	config := client(ClientSettings{Authorities: ours.authorities(t), Certificate: func() *tls.Certificate { return own }}, "a.example")
+	config.ClientSessionCache = nil
 	if _, _, err := visit(t, address, config); err == nil {
 		t.Error("came in without a certificate")
 	}
@@ -103,7 +113,9 @@ func TestClientCertificate(t *testing.T) {
 func TestClientProtocols(t *testing.T) {
 	ours := issue(t, nil, "ours", authority)
 	address := endpoint(t, issue(t, ours, "a.example", forServer), "-alpn", "http/1.1")
-	cs, _, err := visit(t, address, Client(ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example", Protocols: []string{"h2", "http/1.1"}}))
+	config := client(ClientSettings{Authorities: ours.authorities(t)}, "a.example")
+	config.NextProtos = []string{"h2", "http/1.1"}
+	cs, _, err := visit(t, address, config)
 	if err != nil || cs.NegotiatedProtocol != "http/1.1" || cs.CurveID != tls.X25519 {
 		t.Errorf("%v, %q over %v", err, cs.NegotiatedProtocol, cs.CurveID)
 	}
@@ -116,8 +128,7 @@ func TestClientResumes(t *testing.T) {
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		address := endpoint(t, p, version)
 		own := issue(t, ours, "first", forClient).chain()
-		s := ClientSettings{Authorities: ours.authorities(t), ServerName: "a.example", Certificate: func() *tls.Certificate { return own }}
-		config := Client(s)
+		config := client(ClientSettings{Authorities: ours.authorities(t), Certificate: func() *tls.Certificate { return own }}, "a.example")
 		see := func(resumed bool) {
 			t.Helper()
 			if cs, _, err := visit(t, address, config); err != nil || cs.DidResume != resumed {
@@ -129,21 +140,17 @@ func TestClientResumes(t *testing.T) {
 		own = issue(t, ours, "second", forClient).chain()
 		see(false)
 		see(true)
-		s.Sessions = -1
-		config = Client(s)
-		see(false)
-		see(false)
 	}
 }
 
 func TestClientSessionsAreBounded(t *testing.T) {
-	c := Client(ClientSettings{Sessions: 2})
-	for _, address := range []string{"a", "b", "c"} {
-		c.ClientSessionCache.Put(address, new(tls.ClientSessionState))
+	c := Client(ClientSettings{})
+	for i := range maxSessions + 1 {
+		c.ClientSessionCache.Put(strconv.Itoa(i), new(tls.ClientSessionState))
 	}
-	for address, want := range map[string]bool{"a": false, "b": true, "c": true} {
-		if _, have := c.ClientSessionCache.Get(address); have != want {
-			t.Errorf("endpoint %s has a session: %v", address, have)
+	for i, want := range map[int]bool{0: false, 1: true, maxSessions: true} {
+		if _, have := c.ClientSessionCache.Get(strconv.Itoa(i)); have != want {
+			t.Errorf("endpoint %d has a session: %v", i, have)
 		}
 	}
 }

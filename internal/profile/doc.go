@@ -1,5 +1,5 @@
 // Package profile says which TLS we speak: to clients (Step 1, listen) and to endpoints (Step 7, upstream). It turns settings into
-// tls.Configs, says when a client's certificate is good, and tells who a client is by it.
+// tls.Configs, and says when a client's certificate is good.
 //
 // What it offers is what is strong today and nothing else: there are two profiles and a switch for post-quantum key exchange, and no
 // list of cipher suites to get wrong. It does no I/O but for reading the files of authorities, and follows nothing: a changed file of

@@ -14,7 +14,8 @@ func BenchmarkHandshake(b *testing.B) {
 		for _, resumed := range []bool{false, true} {
 			b.Run(fmt.Sprintf("postquantum=%v/resumed=%v", postQuantum, resumed), func(b *testing.B) {
 				config := server(b, Settings{PostQuantum: postQuantum})
-				client := Client(ClientSettings{Insecure: true, ServerName: "a.example", PostQuantum: postQuantum})
+				client := client(ClientSettings{Insecure: true}, "a.example")
+				client.CurvePreferences = curves(postQuantum)
 				if !resumed {
 					client.ClientSessionCache = nil
 				}

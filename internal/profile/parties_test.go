@@ -85,11 +85,11 @@ func (p *party) chain() *tls.Certificate {
 
 func (p *party) authorities(t testing.TB) *Authorities {
 	t.Helper()
-	a, err := ParseAuthorities(pemCerts(p.cert))
+	all, err := parse(pemCerts(p.cert), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a
+	return gather(all)
 }
 
 // files writes the certificate and the key for programs that want files.

@@ -17,8 +17,8 @@ const (
 )
 
 // renewAt is when to ask anew about an answer received at now: at half of its validity, and a tenth of the validity later at most, so
-// that certificates that were loaded together do not ask together; a minute from now at least and 7 days at most. An answer that was older than that gets half of what it has left.
-// random is from [0, 1).
+// that certificates that were loaded together do not ask together; a minute from now at least and 7 days at most. An answer that was
+// older than that gets half of what it has left. random is from [0, 1).
 func renewAt(now, since, until time.Time, random float64) time.Time {
 	life := until.Sub(since)
 	at := since.Add(life/2 + time.Duration(random*float64(life/10)))

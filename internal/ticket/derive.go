@@ -33,8 +33,9 @@ func (s *Secrets) keys(context string) [][32]byte {
 	}
 }
 
-// Shared derives the secrets of all periods from one secret. Boxes that have the same secret and period understand each other's
-// tickets. It does no I/O. Whoever steals the secret can read the tickets of all times, so it should be changed now and then.
+// Shared is the Source of a fleet; no key of the configuration leads to it yet. It derives the secrets of all periods from one secret:
+// boxes that have the same secret and period understand each other's tickets. It does no I/O. Whoever steals the secret can read the
+// tickets of all times, so it should be changed now and then.
 type Shared struct {
 	period Period
 	root   []byte

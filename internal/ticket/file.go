@@ -91,7 +91,7 @@ func (d *damaged) Error() string { return d.reason.Error() }
 
 // read reads the file.
 func (f *File) read() (*ring, error) {
-	file, err := os.Open(f.name)
+	file, err := os.OpenFile(f.name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for somebody to write
 	if err != nil {
 		return nil, err
 	}

@@ -225,3 +225,22 @@ func TestNewFileRefuses(t *testing.T) {
 		t.Errorf("said %v", err)
 	}
 }
+
+// What is no file is refused, and nobody waits for a pipe to be written to.
+func TestNoRegularFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "tickets")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Skip("no pipes here:", err)
+	}
+	f, _ := newFile(t, name, time.Hour)
+	got := make(chan error)
+	go func() { _, err := f.Secrets(start); got <- err }()
+	select {
+	case err := <-got:
+		if err == nil || !strings.Contains(err.Error(), name+" is not a regular file; clients will start new sessions") {
+			t.Errorf("said %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("waits for somebody to write")
+	}
+}

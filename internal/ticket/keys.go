@@ -21,6 +21,8 @@ type Keys struct {
 	log    *slog.Logger
 	now    func() time.Time
 
+	turn sync.Mutex // one Rotate at a time; taken before mu, which is not held while the source reads and writes
+
 	mu      sync.Mutex
 	secrets Secrets
 	configs map[*tls.Config]string // with their contexts
@@ -76,11 +78,13 @@ func (k *Keys) Status() Status {
 }
 
 // Rotate brings all configs to the keys of the time now. Nothing changes within a period, unless the source has other secrets than
-// before.
+// before. It waits for the source; Use, Drop and Status do not.
 func (k *Keys) Rotate(now time.Time) {
+	k.turn.Lock()
+	defer k.turn.Unlock()
+	secrets, err := k.source.Secrets(now)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	secrets, err := k.source.Secrets(now)
 	problem := ""
 	if err != nil {
 		problem = err.Error()

@@ -245,3 +245,56 @@ func TestWait(t *testing.T) {
 		}
 	}
 }
+
+// slow is a source whose disk takes its time.
+type slow struct {
+	source
+	called, goOn chan struct{}
+}
+
+func (s *slow) Secrets(now time.Time) (Secrets, error) {
+	if s.called != nil {
+		s.called <- struct{}{}
+		<-s.goOn
+	}
+	return s.source.Secrets(now)
+}
+
+// Whoever asks how it stands, and listeners that come and go, do not wait for the source. A config that comes meanwhile has the new
+// keys in the end.
+func TestSlowSource(t *testing.T) {
+	s := &slow{source: *newSource(t)}
+	k, _ := newKeys(s, func() time.Time { return start })
+	s.called, s.goOn = make(chan struct{}), make(chan struct{})
+	rotated := make(chan struct{})
+	go func() { defer close(rotated); k.Rotate(start.Add(10 * time.Hour)) }()
+	<-s.called
+	answered := make(chan Status)
+	var b *box
+	go func() {
+		other := config(t)
+		k.Use(other, "other")
+		b = newBox(t, k, "here")
+		k.Drop(other)
+		answered <- k.Status()
+	}()
+	select {
+	case got := <-answered:
+		if got.Configs != 1 || !got.Rotated.Equal(start) {
+			t.Errorf("status is %+v", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("waits for the source")
+	}
+	close(s.goOn)
+	<-rotated
+	if t.Failed() {
+		return
+	}
+	session := filepath.Join(t.TempDir(), "session")
+	b.visit(t, "-sess_out", session)
+	late, _ := newKeys(newSource(t), func() time.Time { return start.Add(10 * time.Hour) })
+	if !newBox(t, late, "here").visit(t, "-sess_in", session) {
+		t.Error("a config that came during a rotation has old keys")
+	}
+}

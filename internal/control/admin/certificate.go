@@ -17,6 +17,8 @@ type Secure struct {
 	Files   []CertificateFile
 	Names   []acme.Status  // certificates that are asked for
 	Tickets *ticket.Status // nil until a listener spoke TLS
+	// Unverified are the upstreams whose endpoints' certificates are taken as they are.
+	Unverified []string
 }
 
 // CertificateFile is a certificate that was read from files.
@@ -221,6 +223,10 @@ func attention(s Secure, now time.Time) (all []Reason) {
 	}
 	if s.Tickets != nil && s.Tickets.Problem != "" {
 		all = append(all, Reason{Check: "session tickets", Reason: strings.TrimSpace(s.Tickets.Problem)})
+	}
+	for _, name := range s.Unverified {
+		all = append(all, Reason{Check: "upstream", Reason: "the endpoints of " + name + " are not verified (verify: false): whoever is on the way to them can " +
+			"read and change everything; set tls.ca instead"})
 	}
 	return all
 }

@@ -80,6 +80,16 @@ func TestNameStates(t *testing.T) {
 		"the certificate of a.example.com was revoked at 2026-11-01 07:00 UTC; another is ordered")
 }
 
+func TestAttentionToUnverified(t *testing.T) {
+	all := attention(Secure{Unverified: []string{"ledger"}}, time.Now())
+	if len(all) != 1 || all[0].Check != "upstream" || !strings.Contains(all[0].Reason, "ledger") {
+		t.Errorf("%+v", all)
+	}
+	if all := attention(Secure{}, time.Now()); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+}
+
 func TestAttentionToTickets(t *testing.T) {
 	f := func(k *ticket.Status, want string) {
 		t.Helper()

@@ -163,7 +163,7 @@ func secured() Secure {
 			{Name: "shop.example.com", State: acme.Issued, NotBefore: start.Add(-24 * time.Hour), NotAfter: start.Add(89 * 24 * time.Hour), Serial: "7f",
 				Issuer: "CN=E7,O=Let's Encrypt,C=US", Key: "ECDSA", NextTry: start.Add(59 * 24 * time.Hour), Reason: "its renewal window has come",
 				OCSP: "the certificate names no OCSP responder: there is nothing to staple"},
-			{Name: "new.example.com", State: acme.Failed, Failures: 3, FailedAt: start.Add(26 * time.Hour), NextTry: start.Add(27 * time.Hour),
+			{Name: "new.example.com", State: acme.Failed, Failures: 3, NextTry: start.Add(27 * time.Hour),
 				Error: "the authority refused: DNS problem: NXDOMAIN looking up A for new.example.com (dns)"},
 		},
 		Tickets: &ticket.Status{Period: 12 * time.Hour, Rotated: start.Add(16 * time.Hour), Next: start.Add(28 * time.Hour), Configs: 1},

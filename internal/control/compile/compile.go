@@ -1,8 +1,6 @@
 package compile
 
 import (
-	"slices"
-
 	"straum.dev/straum/internal/acme"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
@@ -16,15 +14,14 @@ import (
 // Compiled is a configuration as the data path takes it. It is immutable and may be put in force any number of times.
 type Compiled struct {
 	Listeners []Listener
-	// ACME says for which names certificates are issued; none when it names none.
-	ACME   acme.Settings
-	ACMEAt document.Node // for problems
+	// ACME says for which names certificates are issued; none when it names none. Its roots are left to whoever reads files.
+	ACME      acme.Settings
+	ACMERoots string        // file; empty for the system's
+	ACMEAt    document.Node // for problems
 	// State is the directory of what outlives a restart.
 	State string
 
-	upstreams []upstream.Settings // without slots and TLS
-	trusts    []*Trust            // by the index of upstreams; nil for those spoken to in the clear
-	trustsAt  []document.Node     // for problems
+	upstreams []compiledUpstream
 	table     *route.Table
 	routes    []compiledRoute // by the index the table gives
 	otherwise *policy.Chain   // of requests without a route
@@ -82,25 +79,22 @@ type Secure func(*Trust) (*upstream.TLS, error)
 // Upstreams are the settings of all upstreams, in the order of the configuration. An error is one of secure.
 func (c *Compiled) Upstreams(slot Slot, secure Secure) ([]upstream.Settings, error) {
 	out := make([]upstream.Settings, len(c.upstreams))
-	for i, s := range c.upstreams {
-		s.Slot = slot(s.Name)
-		if t := c.trusts[i]; t != nil {
-			tls, err := secure(t)
-			if err != nil {
-				var all document.Problems
-				all.Add(c.trustsAt[i].Errorf("%s", err))
-				return nil, all.Err()
-			}
-			s.TLS = tls
+	for i := range c.upstreams {
+		u := &c.upstreams[i]
+		out[i] = u.Settings
+		out[i].Slot = slot(u.Name)
+		if u.trust == nil {
+			continue
 		}
-		out[i] = s
+		tls, err := secure(u.trust)
+		if err != nil {
+			var all document.Problems
+			all.Add(u.trustAt.Errorf("%s", err))
+			return nil, all.Err()
+		}
+		out[i].TLS = tls
 	}
 	return out, nil
-}
-
-// Trusts are how upstreams are spoken to by TLS, those that are.
-func (c *Compiled) Trusts() []*Trust {
-	return slices.DeleteFunc(slices.Clone(c.trusts), func(t *Trust) bool { return t == nil })
 }
 
 // Snapshot makes the snapshot of a revision. live holds an upstream for every one of Upstreams, by name.

@@ -159,14 +159,13 @@ func describe(c *Compiled) string {
 			plain(u.Retry), plain(u.Budget), plain(u.Host), u.ResolveEvery, u.ResolveServer)
 	}
 	if a := c.ACME; len(a.Names) > 0 {
-		update, program := a.DNS.Update, a.DNS.Program
-		a.DNS.Update, a.DNS.Program = nil, nil
-		fmt.Fprintf(&b, "acme names %v challenges %v %s\n", a.Names, a.Challenges, plain(a))
-		if update != nil {
-			fmt.Fprintf(&b, "  update %s\n", plain(*update))
+		fmt.Fprintf(&b, "acme names %v\n  challenges %v key %q email %q directory %q staging %t roots %q profile %q account %q\n",
+			a.Names, a.Challenges, a.Key, a.Email, a.Directory, a.Staging, c.ACMERoots, a.Profile, a.Binding.KeyID)
+		if u := a.DNS.Update; u != nil {
+			fmt.Fprintf(&b, "  update %s\n", plain(*u))
 		}
-		if program != nil {
-			fmt.Fprintf(&b, "  program %v %v %s\n", program.Path, program.Args, program.Timeout)
+		if p := a.DNS.Program; p != nil {
+			fmt.Fprintf(&b, "  program %v %v %s\n", p.Path, p.Args, p.Timeout)
 		}
 	}
 	live := map[string]*upstream.Upstream{}

@@ -11,8 +11,6 @@ import (
 	"straum.dev/straum/internal/certificate"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
-	"straum.dev/straum/internal/edge/health"
-	"straum.dev/straum/internal/edge/upstream"
 	"straum.dev/straum/internal/profile"
 )
 
@@ -89,7 +87,6 @@ func (k *compiler) acme() {
 		Email:      a.Email,
 		Directory:  a.Directory,
 		Staging:    a.Staging,
-		Roots:      config.Beside(a.Node, a.CA),
 		Challenges: a.Challenges,
 		Key:        a.Key,
 		Profile:    a.Profile,
@@ -136,7 +133,7 @@ func (k *compiler) acme() {
 			}
 		}
 	}
-	k.out.ACME, k.out.ACMEAt = out, a.Node
+	k.out.ACME, k.out.ACMERoots, k.out.ACMEAt = out, config.Beside(a.Node, a.CA), a.Node
 	if a.Node.IsZero() {
 		k.out.ACMEAt = k.config.Node
 	}
@@ -149,7 +146,7 @@ func (k *compiler) hosts(wildcards bool) (names []string) {
 		for _, host := range k.config.Routes[i].Match.Host {
 			name := strings.ToLower(host)
 			wild := strings.HasPrefix(name, "*.")
-			if seen[name] || !strings.Contains(name, ".") || strings.ContainsAny(name, ":[") || wild && !wildcards || name == "*" {
+			if seen[name] || !strings.Contains(name, ".") || strings.ContainsAny(name, ":[") || wild && !wildcards {
 				continue
 			}
 			seen[name] = true
@@ -158,8 +155,6 @@ func (k *compiler) hosts(wildcards bool) (names []string) {
 	}
 	return names
 }
-
-var protocols = map[string]upstream.Protocol{"http1": upstream.HTTP1, "http2": upstream.HTTP2, "auto": upstream.Auto}
 
 // trust notes how the endpoints of an upstream are to be spoken to.
 func (k *compiler) trust(u *config.Upstream) *Trust {
@@ -178,14 +173,3 @@ func (k *compiler) trust(u *config.Upstream) *Trust {
 
 // Identity is equal for settings that mean the same, given the digest of what their files hold.
 func (t *Trust) Identity(digest string) string { return fmt.Sprintf("%#v %s", *t, digest) }
-
-// grpc makes a probe one of gRPC.
-func grpc(h *config.Health, c *health.Check) {
-	if h.GRPC == nil {
-		return
-	}
-	c.GRPC = true
-	if h.GRPC.Service != "any" {
-		c.Service = h.GRPC.Service
-	}
-}

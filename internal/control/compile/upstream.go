@@ -27,6 +27,13 @@ const (
 	retryMaxAfter = 5 * time.Second
 )
 
+// compiledUpstream is an upstream but for its slot, and for what is made of files.
+type compiledUpstream struct {
+	upstream.Settings               // without TLS
+	trust             *Trust        // nil for one that is spoken to in the clear
+	trustAt           document.Node // for problems
+}
+
 func (k *compiler) upstream(u *config.Upstream) {
 	s := upstream.Settings{
 		Name: u.Name,
@@ -58,14 +65,14 @@ func (k *compiler) upstream(u *config.Upstream) {
 		k.breaker(u, &s)
 	}
 	k.retry(u, &s)
-	k.out.upstreams = append(k.out.upstreams, s)
-	k.out.trusts = append(k.out.trusts, k.trust(u))
-	at := u.Node
+	out := compiledUpstream{Settings: s, trust: k.trust(u)}
 	if u.TLS != nil {
-		at = u.TLS.Node
+		out.trustAt = u.TLS.Node
 	}
-	k.out.trustsAt = append(k.out.trustsAt, at)
+	k.out.upstreams = append(k.out.upstreams, out)
 }
+
+var protocols = map[string]upstream.Protocol{"http1": upstream.HTTP1, "http2": upstream.HTTP2, "auto": upstream.Auto}
 
 func (k *compiler) balance(u *config.Upstream, s *upstream.Settings) {
 	kind, err := balance.ParseKind(u.Balance.Method)
@@ -112,6 +119,17 @@ func (k *compiler) health(u *config.Upstream, s *upstream.Settings) {
 		k.refused(h.Node, s.Check.Valid())
 	}
 	k.refused(u.Ejection.Node, s.Health.Check())
+}
+
+// grpc makes a probe one of gRPC.
+func grpc(h *config.Health, c *health.Check) {
+	if h.GRPC == nil {
+		return
+	}
+	c.GRPC = true
+	if h.GRPC.Service != "any" {
+		c.Service = h.GRPC.Service
+	}
 }
 
 func (k *compiler) breaker(u *config.Upstream, s *upstream.Settings) {

@@ -6,7 +6,8 @@
 //	     └───────────────┴──────────────┴──────────────────────┴────────────────────┴─▶ refused: what was in force before goes on
 //
 // What was accepted is numbered from 1. A configuration that cannot be read, checked, compiled or put in force never replaces a
-// running one, in no part: what was changed before the failing step is changed back. Loads are done one at a time, whoever asked.
+// running one, in no part: what was changed before the failing step is changed back, to what was kept and without reading a file again.
+// Loads are done one at a time, whoever asked.
 //
 // Manager.Watch follows the files: their directories are watched, so that editors and deployments that replace a file are seen, and
 // contents are compared, so that only a change of text is a change.

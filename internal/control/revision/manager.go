@@ -39,6 +39,15 @@ type Process interface {
 	Apply(c *config.Config) error
 }
 
+// Secure makes what a revision needs to speak TLS, for one revision at a time: Begin, then whatever is asked for, then Keep or Drop.
+// Until Keep, what it made for the revision in force stays as it is.
+type Secure interface {
+	Begin()
+	Trust(t *compile.Trust) (*upstream.TLS, error)
+	Keep() // the revision is in force: what only the one before it needed is given up
+	Drop() // it is not, and is not spoken for any more: what only it needed is given up
+}
+
 // Slots number the names that are counted by.
 type Slots struct{ Routes, Upstreams compile.Slot }
 
@@ -54,9 +63,8 @@ type Options struct {
 	Upstreams Upstreams
 	Listeners Listeners
 	Process   Process
-	// Secure makes what upstreams need to speak TLS.
-	Secure compile.Secure
-	Slots  Slots
+	Secure    Secure
+	Slots     Slots
 
 	Log *slog.Logger
 	Now func() time.Time // nil is time.Now
@@ -87,9 +95,10 @@ type Manager struct {
 
 	mu    sync.Mutex // held for one load: they are done one at a time
 	live  map[string]*upstream.Upstream
-	tried string          // digest of the last try, accepted or not
-	dirs  []string        // where the last try looked for files
-	files map[string]bool // what it read
+	set   []upstream.Settings // those in force, to go back to: the files they were made from may be others by now
+	tried string              // digest of the last try, accepted or not
+	dirs  []string            // where the last try looked for files
+	files map[string]bool     // what it read
 }
 
 // New makes a manager without a revision. Reload brings the first.
@@ -176,7 +185,18 @@ func Check(source Source, opt config.Options, kinds []policy.Kind) (*config.Conf
 
 // putInForce makes next what the planes run on. After an error before, which is nil at the start, is what they run on.
 func (m *Manager) putInForce(next, before *Revision) error {
-	settings, err := next.Compiled.Upstreams(m.o.Slots.Upstreams, m.o.Secure)
+	m.o.Secure.Begin()
+	if err := m.change(next, before); err != nil {
+		m.o.Secure.Drop()
+		return err
+	}
+	m.o.Secure.Keep()
+	return nil
+}
+
+// change is putInForce between the beginning and the end of what Secure does.
+func (m *Manager) change(next, before *Revision) error {
+	settings, err := next.Compiled.Upstreams(m.o.Slots.Upstreams, m.o.Secure.Trust)
 	if err != nil {
 		return err
 	}
@@ -199,28 +219,20 @@ func (m *Manager) putInForce(next, before *Revision) error {
 	}
 	m.o.Edge.Use(snapshot)
 	m.o.Upstreams.Retire(live)
-	m.live = live
+	m.live, m.set = live, settings
 	return nil
 }
 
-// goBack changes back what was changed for a revision that then failed, and returns why it failed. Endpoints that both have go on
-// as they were.
+// goBack changes back what was changed for a revision that then failed, and returns why it failed. It reads no files: endpoints that
+// both have go on as they were, and so do the terms on which they are spoken to.
 func (m *Manager) goBack(before *Revision, because error) error {
 	if before == nil {
 		m.o.Upstreams.Retire(nil)
 		return because
 	}
-	var errs []error
-	settings, err := before.Compiled.Upstreams(m.o.Slots.Upstreams, m.o.Secure)
-	if err == nil {
-		_, err = m.o.Upstreams.Prepare(settings)
-	}
-	errs = append(errs, err)
+	_, err := m.o.Upstreams.Prepare(m.set)
 	m.o.Upstreams.Retire(m.live)
-	if err := m.o.Process.Apply(before.Config); err != nil {
-		errs = append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(err, m.o.Process.Apply(before.Config)); err != nil {
 		m.o.Log.Error("not all of the refused configuration could be changed back", "revision", before.Number, "error", err.Error())
 	}
 	return because

@@ -86,7 +86,11 @@ func (u fakeUpstreams) Retire(keep map[string]*upstream.Upstream) {
 func names(all []upstream.Settings) []string {
 	var out []string
 	for _, s := range all {
-		out = append(out, fmt.Sprintf("%s/%d", s.Name, s.Slot))
+		name := fmt.Sprintf("%s/%d", s.Name, s.Slot)
+		if s.TLS != nil {
+			name += " by " + s.TLS.Identity
+		}
+		out = append(out, name)
 	}
 	return out
 }
@@ -103,6 +107,17 @@ func (l fakeListeners) Apply(c *compile.Compiled) error {
 		addresses = append(addresses, one.Listen.Address)
 	}
 	return l.tell("listen %v", addresses)
+}
+
+type fakeSecure struct{ *planes }
+
+func (s fakeSecure) Begin() { _ = s.tell("begin") }
+func (s fakeSecure) Keep()  { _ = s.tell("keep") }
+func (s fakeSecure) Drop()  { _ = s.tell("drop") }
+
+func (s fakeSecure) Trust(t *compile.Trust) (*upstream.TLS, error) {
+	ca := filepath.Base(t.CA)
+	return &upstream.TLS{Identity: ca}, s.tell("trust %s", ca)
 }
 
 type fakeProcess struct{ *planes }
@@ -128,6 +143,7 @@ func newPlace(t *testing.T) *place {
 		Upstreams: fakeUpstreams{p.planes},
 		Listeners: fakeListeners{p.planes},
 		Process:   fakeProcess{p.planes},
+		Secure:    fakeSecure{p.planes},
 		Slots:     Slots{Routes: func(string) int { return 1 }, Upstreams: func(string) int { return 2 }},
 		Log:       slog.New(slog.NewTextHandler(p.log, nil)),
 	})
@@ -172,7 +188,7 @@ func first(t *testing.T) *place {
 
 func TestTheFirstSnapshotIsThereBeforeAListener(t *testing.T) {
 	p := first(t)
-	p.expect(t, "check [a/2]", "log stdout", "prepare [a/2]", "use 1", "listen [:81]", "use 1", "retire all but [a]")
+	p.expect(t, "begin", "check [a/2]", "log stdout", "prepare [a/2]", "use 1", "listen [:81]", "use 1", "retire all but [a]", "keep")
 	s := p.State()
 	if s.InForce.Number != 1 || s.Accepted != 1 || s.Refused != 0 || s.LastError != nil || s.LastTry.IsZero() || s.InForce.Accepted.IsZero() {
 		t.Errorf("%+v", s)
@@ -186,7 +202,7 @@ func TestALaterSnapshotComesAfterTheListeners(t *testing.T) {
 	if changed, err := p.Reload("test"); !changed || err != nil {
 		t.Fatal(changed, err)
 	}
-	p.expect(t, "check [b/2]", "log stdout", "prepare [b/2]", "listen [:82]", "use 2", "retire all but [b]")
+	p.expect(t, "begin", "check [b/2]", "log stdout", "prepare [b/2]", "listen [:82]", "use 2", "retire all but [b]", "keep")
 	if n := p.State().InForce.Number; n != 2 {
 		t.Error(n)
 	}
@@ -216,12 +232,12 @@ func TestABadConfigurationReplacesNothing(t *testing.T) {
 		{"a dangling name", strings.Replace(text(82, "b"), "upstream: b", "upstream: c", 1), "", true, nil},
 		{"what only compiling shows", text(82, "b") + "policies: [{ request_id: { header: \"X Y\" } }]\n", "", true, nil},
 		{"gone", "", "", true, nil},
-		{"upstreams refuse", text(82, "b"), "check", false, []string{"check [b/2]"}},
-		{"the log cannot be opened", text(82, "b"), "log", false, []string{"check [b/2]", "log stdout"}},
+		{"upstreams refuse", text(82, "b"), "check", false, []string{"begin", "check [b/2]", "drop"}},
+		{"the log cannot be opened", text(82, "b"), "log", false, []string{"begin", "check [b/2]", "log stdout", "drop"}},
 		{"upstreams fail", text(82, "b"), "prepare", false,
-			[]string{"check [b/2]", "log stdout", "prepare [b/2]", "prepare [a/2]", "retire all but [a]", "log stdout"}},
+			[]string{"begin", "check [b/2]", "log stdout", "prepare [b/2]", "prepare [a/2]", "retire all but [a]", "log stdout", "drop"}},
 		{"a port is taken", text(82, "b"), "listen", false,
-			[]string{"check [b/2]", "log stdout", "prepare [b/2]", "listen [:82]", "prepare [a/2]", "retire all but [a]", "log stdout"}},
+			[]string{"begin", "check [b/2]", "log stdout", "prepare [b/2]", "listen [:82]", "prepare [a/2]", "retire all but [a]", "log stdout", "drop"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := first(t)
@@ -260,6 +276,37 @@ func TestABadConfigurationReplacesNothing(t *testing.T) {
 	}
 }
 
+// What endpoints are spoken to with was made of files, which may be gone or others by the time a revision is gone back to: what was made
+// is kept, and nothing is made again.
+func TestGoingBackMakesNothingAnew(t *testing.T) {
+	trusting := func(port int, ca string) string {
+		return strings.Replace(text(port, "a"), "127.0.0.1:1] }", "127.0.0.1:1], tls: { ca: "+ca+" } }", 1)
+	}
+	p := newPlace(t)
+	p.write(t, trusting(81, "ca1.pem"))
+	if _, err := p.Reload("start"); err != nil {
+		t.Fatal(err)
+	}
+	p.planes.heard()
+	p.write(t, trusting(82, "ca2.pem"))
+
+	p.planes.fail("listen", errors.New("no"))
+	if _, err := p.Reload("test"); err == nil {
+		t.Fatal("accepted")
+	}
+	p.expect(t, "begin", "trust ca2.pem", "check [a/2 by ca2.pem]", "log stdout", "prepare [a/2 by ca2.pem]", "listen [:82]",
+		"prepare [a/2 by ca1.pem]", "retire all but [a]", "log stdout", "drop")
+
+	p.planes.fail("trust", errors.New("no"))
+	if _, err := p.Reload("test"); err == nil {
+		t.Fatal("accepted")
+	}
+	p.expect(t, "begin", "trust ca2.pem", "drop")
+	if log := p.log.String(); strings.Contains(log, "changed back") {
+		t.Error(log)
+	}
+}
+
 func TestNothingIsLeftOfAFailedStart(t *testing.T) {
 	p := newPlace(t)
 	p.write(t, text(81, "a"))
@@ -267,7 +314,7 @@ func TestNothingIsLeftOfAFailedStart(t *testing.T) {
 	if changed, err := p.Reload("start"); changed || err == nil {
 		t.Fatal(changed, err)
 	}
-	p.expect(t, "check [a/2]", "log stdout", "prepare [a/2]", "use 1", "listen [:81]", "retire all but []")
+	p.expect(t, "begin", "check [a/2]", "log stdout", "prepare [a/2]", "use 1", "listen [:81]", "retire all but []", "drop")
 	if s := p.State(); s.InForce != nil || s.Refused != 1 {
 		t.Errorf("%+v", s)
 	}

@@ -21,7 +21,8 @@ const (
 // Statuses is a range of status codes, both ends included.
 type Statuses struct{ From, To int }
 
-// Check says how to probe: a TCP connection, GET over HTTP/1.1 or HTTP/2, or a call of gRPC's health service. Redirects are not followed; a 3xx is what it is.
+// Check says how to probe: a TCP connection, GET over HTTP/1.1 or HTTP/2, or a call of gRPC's health service. Redirects are not
+// followed; a 3xx is what it is.
 type Check struct {
 	Every     time.Duration // from one probe's end to the next one's start
 	IdleEvery time.Duration // the same for targets without traffic; not used unless longer than Every

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 // Spec is a route as an operator wrote it. Build keeps none of its slices and maps.
@@ -185,7 +187,7 @@ func (b *Builder) method(name string) (methods, error) {
 	if bit := b.t.bit(name); bit != 0 {
 		return bit, nil
 	}
-	if !isToken(name) {
+	if !grammar.IsToken(name) {
 		return 0, fmt.Errorf("method %q is none: a method is letters, digits and -, as in GET", name)
 	}
 	if upper := strings.ToUpper(name); upper != name && slices.Contains(knownMethods[:], upper) {
@@ -202,15 +204,6 @@ func (b *Builder) method(name string) (methods, error) {
 	return 1 << n, nil
 }
 
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if c <= ' ' || c >= 0x7F || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
 func compileConditions(headers, query map[string]string) ([]condition, error) {
 	if n := len(headers) + len(query); n > MaxConditions {
 		return nil, fmt.Errorf("%d header and query conditions: at most %d are allowed", n, MaxConditions)
@@ -219,7 +212,7 @@ func compileConditions(headers, query map[string]string) ([]condition, error) {
 	}
 	out := make([]condition, 0, len(headers)+len(query))
 	for name, value := range headers {
-		if !isToken(name) {
+		if !grammar.IsToken(name) {
 			return nil, fmt.Errorf("header name %q is none: a name holds letters, digits and -", name)
 		}
 		if strings.Trim(value, " \t") != value || strings.ContainsAny(value, "\r\n\x00") {

@@ -77,7 +77,7 @@ type callState struct {
 	nested   bool
 	gone     bool // the client
 	grpc     grpcCall
-	out      outgoing
+	out      exchange.Outgoing
 }
 
 // Begin starts a call to u. Finish ends it.
@@ -212,7 +212,7 @@ func (c *Call) Send() *fault.Fault {
 		return c.overdue(c.stream(now))
 	}
 	c.try = &c.http1
-	return c.overdue(c.http1.Do(conn.own, x, c.codec, (*http1.Outgoing)(c.outgoing()), now, c.patience(), c))
+	return c.overdue(c.http1.Do(conn.own, x, c.codec, c.outgoing(), now, c.patience(), c))
 }
 
 // stream makes the try over HTTP/2.
@@ -220,20 +220,14 @@ func (c *Call) stream(now int64) *fault.Fault {
 	t := roundtrip.New(c.conn.shared)
 	c.try = t
 	p := c.patience()
-	return t.Do(c.x, c.codec, (*roundtrip.Outgoing)(c.outgoing()), now, roundtrip.Patience{FirstByte: p.FirstByte, HeadBy: p.HeadBy, Idle: p.Idle,
-		Until: p.Until, Late: c.late(), GRPC: c.grpc.spoken}, c)
+	p.Late, p.GRPC = c.late(), c.grpc.spoken
+	return t.Do(c.x, c.codec, c.outgoing(), now, p, c)
 }
 
-// outgoing is what both protocols are told of a request. Their structs are the same, so that neither has to know the other.
-type outgoing struct {
-	Path      string
-	Host      string
-	Forwarded []byte
-}
-
-func (c *Call) outgoing() *outgoing {
+// outgoing is what the endpoint is told of the request otherwise than the client told it.
+func (c *Call) outgoing() *exchange.Outgoing {
 	o := &c.out
-	*o = outgoing{Path: c.forward.Path, Host: c.host(), Forwarded: c.forward.Forwarded}
+	*o = exchange.Outgoing{Path: c.forward.Path, Host: c.host(), Forwarded: c.forward.Forwarded}
 	if n := c.attempts(); n > 1 {
 		c.lines = append(append(c.lines[:0], c.forward.Forwarded...), attemptField+": "...)
 		c.lines = append(strconv.AppendInt(c.lines, int64(n), 10), "\r\n"...)
@@ -272,8 +266,9 @@ func (c *Call) late() *fault.Kind {
 	return fault.ExchangeTimeout
 }
 
-func (c *Call) patience() http1.Patience {
-	p := http1.Patience{FirstByte: c.timeouts.FirstByte, HeadBy: c.tryBy, Idle: c.timeouts.Idle, Until: c.deadline, Expect: int(c.endpoint.size.Load())}
+func (c *Call) patience() exchange.Patience {
+	p := exchange.Patience{FirstByte: c.timeouts.FirstByte, HeadBy: c.tryBy, Idle: c.timeouts.Idle, Until: c.deadline,
+		Expect: int(c.endpoint.size.Load())}
 	if c.deadline != 0 && (p.HeadBy == 0 || c.deadline < p.HeadBy) {
 		p.HeadBy = c.deadline
 	}
@@ -394,7 +389,7 @@ func (c *Call) host() string {
 	return c.x.Request.Host
 }
 
-// Tick implements http1.Watch and roundtrip.Watch: it ends a wait that nobody needs any more.
+// Tick implements exchange.Watch: it ends a wait that nobody needs any more.
 func (c *Call) Tick(now int64) *fault.Fault {
 	if c.codec.Gone(c.x) {
 		c.gone = true

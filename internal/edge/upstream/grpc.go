@@ -6,6 +6,7 @@ import (
 
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
 )
 
 // grpcCall is what of a call is peculiar to gRPC. An answer's status is in its trailers there, or in its head when that is all of it,
@@ -56,13 +57,9 @@ func parseTimeout(value string) (int64, bool) {
 	if digits < 1 || digits > mostDigits {
 		return 0, false
 	}
-	n := int64(0)
-	for i := range digits {
-		digit := value[i] - '0'
-		if digit > 9 {
-			return 0, false
-		}
-		n = n*10 + int64(digit)
+	n, ok := grammar.Decimal(value[:digits])
+	if !ok {
+		return 0, false
 	}
 	var unit time.Duration
 	switch value[digits] {
@@ -92,7 +89,7 @@ func (g *grpcCall) open(x *exchange.Exchange) bool {
 	if !g.spoken || x.Response.Status != 200 {
 		return false
 	}
-	_, known := x.Response.Header.Header("grpc-status")
+	_, known := x.Response.GRPCStatus() // the trailers are still to come
 	g.pending = !known
 	return g.pending
 }
@@ -100,10 +97,7 @@ func (g *grpcCall) open(x *exchange.Exchange) bool {
 // status is the HTTP status that an answer's status of gRPC stands for. One that has none, or none
 // yet, is as good as its head.
 func (g *grpcCall) status(x *exchange.Exchange) int {
-	value, ok := x.Response.Header.Header("grpc-status")
-	if !ok {
-		value, ok = x.Response.Trailer.Header("grpc-status")
-	}
+	value, ok := x.Response.GRPCStatus()
 	if !ok {
 		return x.Response.Status
 	}

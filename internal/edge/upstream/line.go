@@ -93,7 +93,7 @@ func (l *line) open(by int64, upgrade bool) (connection, *fault.Fault) {
 	if !speaks {
 		return connection{own: conn}, nil
 	}
-	stream, err := roundtrip.Open(conn, by, l.shared.runWake)
+	stream, err := roundtrip.Open(conn, by, l.shared.wake)
 	switch {
 	case err == nil:
 	case isAlert(err): // in TLS 1.3 the endpoint's last word comes when our handshake is over

@@ -3,6 +3,7 @@ package upstream
 import (
 	"crypto/tls"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -15,7 +16,7 @@ func TestLines(t *testing.T) {
 		s := plainSettings("api", address)
 		s.Protocol = protocol
 		if secure {
-			s.TLS = &TLS{Config: &tls.Config{NextProtos: []string{"other"}}}
+			s.TLS = &TLS{Config: &tls.Config{NextProtos: []string{"other"}}, Identity: "a"}
 		}
 		v := prepare(t, set, s)["api"].view.Load()
 		if v.hosts[0] != host {
@@ -71,17 +72,22 @@ func TestLineIdentity(t *testing.T) {
 	f(with("b", "", HTTP1), false)
 	f(with("b", "other.example", HTTP1), false)
 	f(with("b", "other.example", Auto), false)
-	f(with("", "", Auto), false)
-	f(with("", "", Auto), false) // without an identity it is like no other
 	f(plain, false)
 }
 
-func TestTLSWithoutConfig(t *testing.T) {
-	s := plainSettings("api", "192.0.2.1:443")
-	s.TLS = &TLS{}
-	if err := s.valid(); err == nil {
-		t.Error("an upstream with TLS and no configuration is taken")
+// TLS needs a configuration, and an identity: two settings without one could pass for the same.
+func TestTLSIsWhole(t *testing.T) {
+	f := func(settings TLS, want string) {
+		t.Helper()
+		s := plainSettings("api", "192.0.2.1:443")
+		s.TLS = &settings
+		if err := s.valid(); err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
+	f(TLS{Identity: "a"}, "no configuration")
+	f(TLS{Config: &tls.Config{}}, "no identity")
+	f(TLS{Config: &tls.Config{}, Identity: "a"}, "")
 }
 
 // grpc-timeout is read as gRPC writes it, and nothing else.

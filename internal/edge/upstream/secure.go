@@ -37,9 +37,6 @@ func (s *Settings) termsOf(address string) terms {
 		return t
 	}
 	t.secure, t.identity, t.name = true, s.TLS.Identity, s.TLS.ServerName
-	if t.identity == "" {
-		t.identity = fmt.Sprintf("%p", s.TLS.Config)
-	}
 	if t.name == "" {
 		t.name = nameToProve(address)
 	}

@@ -41,8 +41,8 @@ type TLS struct {
 	Config *tls.Config
 	// ServerName is the name that endpoints have to prove to have; empty for the host that each was configured with.
 	ServerName string
-	// Identity is equal for settings that mean the same. As long as it stays, connections and sessions outlive a reload, and the
-	// Config of before stays in use; empty stands for settings that are like no others.
+	// Identity is equal for settings that mean the same, and never empty. As long as it stays, connections and sessions outlive a
+	// reload, and the Config of before stays in use.
 	Identity string
 }
 

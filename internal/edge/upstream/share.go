@@ -36,14 +36,14 @@ func (c *Call) share() (connection, *fault.Fault) {
 // awaitOpening waits for a connection that another exchange opens.
 func (c *Call) awaitOpening(o *opening) *fault.Fault {
 	by := c.connectBy()
-	f := c.until(o.done, by)
-	if f == nil {
-		return o.fault
-	}
-	if f == errTimeUp {
+	late, f := c.until(o.done, by)
+	switch {
+	case f != nil:
+		return f
+	case late:
 		return fault.At(fault.ConnectTimeout, fault.NotConnected, nil)
 	}
-	return f
+	return o.fault
 }
 
 // awaitPlace waits for a place on one of the connections, as many of which there are as may be.
@@ -62,35 +62,31 @@ func (c *Call) awaitPlace() (connection, *fault.Fault) {
 		if !s.full() {
 			return connection{}, nil
 		}
-		switch f := c.until(w, by); f {
-		case nil:
-		case errTimeUp:
-			return connection{}, &fault.Fault{Kind: fault.QueueTimeout, RetryAfter: 1}
-		default:
+		switch late, f := c.until(w, by); {
+		case f != nil:
 			return connection{}, f
+		case late:
+			return connection{}, &fault.Fault{Kind: fault.QueueTimeout, RetryAfter: 1}
 		}
 	}
 }
 
-// errTimeUp is what until returns at the end of its time.
-var errTimeUp = &fault.Fault{Kind: fault.QueueTimeout}
-
-// until waits until something happens, or the time by, and as long as the client is there.
-func (c *Call) until(happens <-chan struct{}, by int64) *fault.Fault {
+// until waits until something happens, and as long as the client is there. late says that it did not happen by the time by.
+func (c *Call) until(happens <-chan struct{}, by int64) (late bool, f *fault.Fault) {
 	timer := time.NewTimer(pause(clock.Now(), by))
 	defer timer.Stop()
 	for {
 		select {
 		case <-happens:
-			return nil
+			return false, nil
 		case <-timer.C:
 		}
 		now := clock.Now()
 		if f := c.Tick(now); f != nil {
-			return f
+			return false, f
 		}
 		if now >= by {
-			return errTimeUp
+			return true, nil
 		}
 		timer.Reset(pause(now, by))
 	}

@@ -10,7 +10,8 @@ import (
 	"straum.dev/straum/internal/edge/wire/roundtrip"
 )
 
-var errNoStreams = errors.New("the endpoint takes no request on a connection it has just accepted (GOAWAY, or SETTINGS_MAX_CONCURRENT_STREAMS of 0)")
+var errNoStreams = errors.New("the endpoint takes no request on a connection it has just accepted " +
+	"(GOAWAY, or SETTINGS_MAX_CONCURRENT_STREAMS of 0)")
 
 // maxShared bounds the HTTP/2 connections to one endpoint. Each carries up to roundtrip.Streams exchanges.
 const maxShared = 64
@@ -165,7 +166,7 @@ func (s *shared) sweep(now, timeout int64) {
 		return 0, false
 	})
 	s.mu.Unlock()
-	s.runWake()
+	s.wake()
 }
 
 // drop closes the idle connections.
@@ -181,7 +182,7 @@ func (s *shared) close(why Reason) {
 	s.closed, s.why = true, why
 	s.remove(func(*roundtrip.Conn) (Reason, bool) { return why, true })
 	s.mu.Unlock()
-	s.runWake()
+	s.wake()
 }
 
 // discard lets go of a connection that a try found to be no good.
@@ -212,11 +213,11 @@ func (s *shared) leave(w chan struct{}) {
 		s.waiting.Add(-1)
 	}
 	s.queueMu.Unlock()
-	s.runWake()
+	s.wake()
 }
 
-// runWake calls the one that waits longest. It stays where it is until it leaves. It is called by connections too, from any goroutine.
-func (s *shared) runWake() {
+// wake calls the one that waits longest. It stays where it is until it leaves. Connections call it too, from any goroutine.
+func (s *shared) wake() {
 	if s.waiting.Load() == 0 {
 		return
 	}
@@ -230,7 +231,7 @@ func (s *shared) runWake() {
 	s.queueMu.Unlock()
 }
 
-// count is how many connections there are, how many of them are idle, and how many exchanges are on the others.
+// count is how many connections are idle, and how many exchanges are on the others.
 func (s *shared) count() (idle, streams int) {
 	for _, c := range *s.conns.Load() {
 		if n := c.Streams(); n > 0 {

@@ -95,6 +95,9 @@ func (s *Settings) valid() error {
 	if s.TLS != nil && s.TLS.Config == nil {
 		return errors.New("tls: there is no configuration")
 	}
+	if s.TLS != nil && s.TLS.Identity == "" {
+		return errors.New("tls: there is no identity, by which settings that mean the same are known again")
+	}
 	for _, status := range s.BreakerErrors {
 		if status < 100 || status > 599 {
 			return fmt.Errorf("breaker: status %d cannot count as an error, want 100 to 599", status)

@@ -63,7 +63,7 @@ func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int6
 	b = appendRequest(b, x, s)
 	b = appendTLS(b, x.Conn.TLS)
 	b = appendNumber(b, `,"status":`, int64(x.Response.Status))
-	if code, ok := grpcStatus(&x.Response); ok {
+	if code, ok := x.Response.GRPC(); ok {
 		b = appendNumber(b, `,"grpc_status":`, int64(code))
 	}
 	if x.Route != nil {
@@ -225,7 +225,7 @@ func matters(x *exchange.Exchange) bool {
 	if x.Response.Status >= 500 || x.End == exchange.Shed || x.End == exchange.UpstreamBroke || x.End == exchange.Aborted {
 		return true
 	}
-	if code, ok := grpcStatus(&x.Response); ok && grpcMatters(code) {
+	if code, ok := x.Response.GRPC(); ok && grpcMatters(code) {
 		return true
 	}
 	return x.Fault != nil && x.Fault.Kind != fault.NoRoute && x.Fault.Kind != fault.MethodNotAllowed

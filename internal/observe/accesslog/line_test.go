@@ -66,7 +66,7 @@ func eventful() *exchange.Exchange {
 	x.Response.Header.Append(exchange.ContentType, "Content-Type", "application/grpc+proto")
 	x.Response.Trailer.Add("grpc-status", "14")
 	x.Upstream.Reused, x.Upstream.Opened, x.Upstream.Why, x.Upstream.Tries = false, "none_idle", "budget", 2
-	x.Response.Status, x.Upstream.Status = 502, 502
+	x.Response.Status, x.Upstream.Status = 200, 200 // the gateway ended it with a status of gRPC
 	x.Fail(fault.At(fault.UpstreamReset, fault.MaybeProcessed, errors.New("read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer")))
 	x.End = exchange.UpstreamBroke
 	x.Judge("jwt", "ok")
@@ -91,7 +91,7 @@ func TestLine(t *testing.T) {
 		}
 	}
 	f(ordinary(), Settings{}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.0","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=…&token=…","status":200,"route":"orders","endpoint":"10.0.0.5:8080","bytes_in":120,"bytes_out":480,"total_us":6050,"upstream_us":5960,"own_us":90,"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"}`)
-	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","tls":"1.3","resumed":true,"client_cert":"f7d54c22dda5b178","status":502,"grpc_status":14,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":502,"tries":2,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
+	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","tls":"1.3","resumed":true,"client_cert":"f7d54c22dda5b178","status":200,"grpc_status":14,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":200,"tries":2,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
 
 	// A request that was refused before anything was known of it.
 	x := &exchange.Exchange{}
@@ -161,7 +161,7 @@ func TestGRPCStatus(t *testing.T) {
 		if trailer != "" {
 			x.Response.Trailer.Add("grpc-status", trailer)
 		}
-		if got, ok := grpcStatus(&x.Response); ok != found || ok && got != want {
+		if got, ok := x.Response.GRPC(); ok != found || ok && got != want {
 			t.Errorf("%q, %q, %q: %d, %v", kind, head, trailer, got, ok)
 		}
 		line := lineOf(x, Settings{})

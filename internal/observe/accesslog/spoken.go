@@ -36,19 +36,6 @@ func appendTLS(b []byte, t *exchange.TLS) []byte {
 	return b
 }
 
-// grpcStatus is the status of gRPC that an answer of gRPC ended with. An answer without content has it in its head
-// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
-func grpcStatus(r *exchange.Response) (code fault.Code, ok bool) {
-	if kind, _ := r.Header.Get(exchange.ContentType); !fault.SpeaksGRPC(kind) {
-		return 0, false
-	}
-	text, ok := r.Header.Header("grpc-status")
-	if !ok {
-		text, _ = r.Trailer.Header("grpc-status")
-	}
-	return fault.ParseCode(text)
-}
-
 // grpcMatters says of a status of gRPC what matters says of one of HTTP. Unimplemented is what clients are told that ask for what is
 // not published.
 func grpcMatters(code fault.Code) bool {

@@ -163,7 +163,7 @@ func (m *Metrics) Observe(x *exchange.Exchange) {
 	timed := x.Times.Done != 0 && x.End != exchange.Tunnelled
 	code := placeOf(x.Response.Status)
 	listener, way := m.listeners.index(x.Conn.Listener), wayOf(x)
-	status, grpc := grpcStatus(&x.Response)
+	status, grpc := x.Response.GRPC()
 	slot := 0
 	if x.Route != nil {
 		slot = x.Route.Slot

@@ -1,9 +1,6 @@
 package metrics
 
-import (
-	"straum.dev/straum/internal/edge/exchange"
-	"straum.dev/straum/internal/edge/fault"
-)
+import "straum.dev/straum/internal/edge/fault"
 
 // grpcCodes is how many statuses gRPC has.
 const grpcCodes = int(fault.Unauthenticated) + 1
@@ -15,19 +12,6 @@ var grpcNames = [grpcCodes]string{
 	fault.PermissionDenied: "permission_denied", fault.ResourceExhausted: "resource_exhausted", fault.FailedPrecondition: "failed_precondition",
 	fault.AbortedByPeer: "aborted", fault.OutOfRange: "out_of_range", fault.Unimplemented: "unimplemented", fault.InternalError: "internal",
 	fault.Unavailable: "unavailable", fault.DataLoss: "data_loss", fault.Unauthenticated: "unauthenticated",
-}
-
-// grpcStatus is the status of gRPC that an answer of gRPC ended with. It counts with 200 alone, or one answer would fail twice. An answer without content has it in its head
-// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
-func grpcStatus(r *exchange.Response) (code fault.Code, ok bool) {
-	if kind, _ := r.Header.Get(exchange.ContentType); r.Status != 200 || !fault.SpeaksGRPC(kind) {
-		return 0, false
-	}
-	text, ok := r.Header.Header("grpc-status")
-	if !ok {
-		text, _ = r.Trailer.Header("grpc-status")
-	}
-	return fault.ParseCode(text)
 }
 
 // grpcFaulty says that a status means what a 5xx does. Unimplemented does not: it is what clients are told that ask for what is not

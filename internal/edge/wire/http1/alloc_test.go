@@ -96,7 +96,7 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := make([]byte, 0, 4<<10)
-	o := &Outgoing{Path: "/assets/app.js", Host: "10.0.0.1:8080", Forwarded: []byte("X-Forwarded-For: 192.0.2.1\r\n")}
+	o := &exchange.Outgoing{Path: "/assets/app.js", Host: "10.0.0.1:8080", Forwarded: []byte("X-Forwarded-For: 192.0.2.1\r\n")}
 	now := clock.Now()
 	if got := testing.AllocsPerRun(100, func() {
 		appendRequest(out, x, o, false)

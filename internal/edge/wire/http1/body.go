@@ -49,18 +49,12 @@ type body struct {
 
 	patience time.Duration // how long to wait for the next bytes
 	pace     pace
-	until    int64 // when the whole body has to be there, 0 for no such time
-	watch    Watch // asked now and then while waiting; nil in the server role
+	until    int64          // when the whole body has to be there, 0 for no such time
+	watch    exchange.Watch // asked now and then while waiting; nil in the server role
 	// cut is why we cut the connection ourselves, if we did; nil in the server role.
 	cut  *atomic.Pointer[fault.Fault]
 	role role  // decides which fault an error becomes
 	err  error // sticky
-}
-
-// Watch is asked, while a read from an endpoint waits, whether to go on waiting.
-type Watch interface {
-	// Tick returns a fault to end the wait.
-	Tick(now int64) *fault.Fault
 }
 
 type role uint8
@@ -267,7 +261,7 @@ const tick = int64(250 * time.Millisecond)
 
 // await reads into p, or into a borrowed buffer of size bytes when p is nil, until the time by (0: for ever) and as long as watch
 // (may be nil) lets it. now is the current time.
-func await(conn *socket.Conn, p []byte, size int, now, by int64, watch Watch) (buf []byte, n int, err error) {
+func await(conn *socket.Conn, p []byte, size int, now, by int64, watch exchange.Watch) (buf []byte, n int, err error) {
 	for {
 		until := by
 		if watch != nil && (until == 0 || now+tick < until) {

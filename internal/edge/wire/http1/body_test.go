@@ -160,7 +160,7 @@ func TestBodyTimesOut(t *testing.T) {
 	f(client, fault.UpstreamTimeout)
 }
 
-// impatient is a Watch that has enough at the first look.
+// impatient is an exchange.Watch that has enough at the first look.
 type impatient struct{ f *fault.Fault }
 
 func (w impatient) Tick(int64) *fault.Fault { return w.f }

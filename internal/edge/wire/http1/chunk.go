@@ -4,7 +4,6 @@ import (
 	"bytes"
 
 	"straum.dev/straum/internal/bufpool"
-	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
 	"straum.dev/straum/internal/edge/grammar"
 )
@@ -183,10 +182,7 @@ func (b *body) trailers(unread []byte) (int, error) {
 		return 0, errTrailerName
 	}
 	for _, f := range b.trailer.All() {
-		switch f.Known {
-		case exchange.Authorization, exchange.Cookie, exchange.SetCookie, exchange.ContentType, exchange.ContentEncoding,
-			exchange.ContentRange, exchange.CacheControl, exchange.Trailer, exchange.Forwarded, exchange.XForwardedFor,
-			exchange.XForwardedHost, exchange.XForwardedProto, exchange.XForwardedPort, exchange.XRealIP, exchange.Location:
+		if !f.Known.MayTrail() {
 			return 0, errTrailerName
 		}
 	}

@@ -12,16 +12,8 @@ import (
 	"straum.dev/straum/internal/edge/socket"
 )
 
-// Outgoing is what a request to an endpoint has that differs from what the client sent.
-type Outgoing struct {
-	Path string // canonical and possibly rewritten
-	Host string // value of the Host field
-	// Forwarded holds the complete lines, CR LF included, of the fields that tell the endpoint who asked and how.
-	Forwarded []byte
-}
-
 // appendRequest appends the head of the request to an endpoint. await says the endpoint is asked for 100 (Continue) first.
-func appendRequest(out []byte, x *exchange.Exchange, o *Outgoing, await bool) []byte {
+func appendRequest(out []byte, x *exchange.Exchange, o *exchange.Outgoing, await bool) []byte {
 	r := &x.Request
 	out = append(out, r.Method...)
 	out = append(out, ' ')

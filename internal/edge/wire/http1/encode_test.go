@@ -11,7 +11,7 @@ import (
 func TestAppendRequest(t *testing.T) {
 	tests := []struct {
 		name, raw, want string
-		upstream        Outgoing
+		upstream        exchange.Outgoing
 		await           bool
 	}{
 		{name: "plain", raw: "GET /a?b HTTP/1.1\nHost: a\nAccept: */*\n\n",
@@ -31,7 +31,7 @@ func TestAppendRequest(t *testing.T) {
 		{name: "chunked", raw: "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: CHUNKED\n\n",
 			want: "POST /x HTTP/1.1\nHost: up:8\nTransfer-Encoding: chunked\n\n"},
 		{name: "what the client says of its way is replaced", raw: "GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 1.1.1.1\nA: b\nForwarded: for=x\nX-Forwarded-Host: h\nX-Forwarded-Proto: p\nX-Forwarded-Port: 1\n\n",
-			upstream: Outgoing{Forwarded: []byte("X-Forwarded-For: 2.2.2.2\r\n")},
+			upstream: exchange.Outgoing{Forwarded: []byte("X-Forwarded-For: 2.2.2.2\r\n")},
 			want:     "GET /x HTTP/1.1\nHost: up:8\nA: b\nX-Forwarded-For: 2.2.2.2\n\n"},
 		{name: "upgrade", raw: "GET / HTTP/1.1\nHost: a\nConnection: keep-alive, Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\n",
 			want: "GET /x HTTP/1.1\nHost: up:8\nSec-WebSocket-Version: 13\nConnection: upgrade\nUpgrade: websocket\n\n"},

@@ -231,7 +231,7 @@ func checkReencoding(t judge, r *request) {
 		host += ":" + r.Port
 	}
 	x := &exchange.Exchange{Request: r.Request}
-	written := string(appendRequest(nil, x, &Outgoing{Path: r.Path, Host: host}, r.Continue))
+	written := string(appendRequest(nil, x, &exchange.Outgoing{Path: r.Path, Host: host}, r.Continue))
 	again := parse(written+"GET /behind", roomy())
 	if again.err != nil {
 		t.Fatalf("we refuse what we write: %v\n%q", again.err, written)

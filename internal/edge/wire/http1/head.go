@@ -143,7 +143,7 @@ func (h *head) take(name, value string, into *exchange.Fields) error {
 	known := exchange.Lookup(name)
 	switch known {
 	case exchange.Other:
-		if shadowsKnown(name) {
+		if exchange.Shadows(name) {
 			return nil
 		}
 	case exchange.Host:
@@ -182,22 +182,6 @@ func (h *head) take(name, value string, into *exchange.Fields) error {
 	}
 	into.Append(known, name, value)
 	return nil
-}
-
-// shadowsKnown says whether a name becomes one that the gateway relies on once underscores are taken for hyphens, as CGI-like
-// endpoints take them. Such a field is dropped: it could pass for one that we set ourselves.
-func shadowsKnown(name string) bool {
-	if strings.IndexByte(name, '_') < 0 || len(name) > 32 {
-		return false
-	}
-	var plain [32]byte
-	for i := range len(name) {
-		plain[i] = name[i]
-		if name[i] == '_' {
-			plain[i] = '-'
-		}
-	}
-	return exchange.Lookup(view(plain[:len(name)])) != exchange.Other
 }
 
 // coding accepts exactly one chunked (RFC 9112 §6.1).

@@ -63,7 +63,7 @@ func (l *lone) read(c exchange.Codec, x *exchange.Exchange) (text []byte, f *fau
 }
 
 func (l *lone) note(x *exchange.Exchange, text []byte) {
-	sent := appendRequest(nil, x, &Outgoing{Path: x.Request.Path, Host: "up"}, false)
+	sent := appendRequest(nil, x, &exchange.Outgoing{Path: x.Request.Path, Host: "up"}, false)
 	w := writer{out: append(make([]byte, 0, len(sent)+len(text)+1000), sent...)}
 	how := byLength
 	if x.Request.Length == exchange.Unknown {

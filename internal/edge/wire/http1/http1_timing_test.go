@@ -48,7 +48,7 @@ func BenchmarkAppendRequest(b *testing.B) {
 		b.Fatal(err)
 	}
 	out := make([]byte, 0, 4<<10)
-	o := &Outgoing{Path: "/assets/app.js", Host: "10.0.0.1:8080"}
+	o := &exchange.Outgoing{Path: "/assets/app.js", Host: "10.0.0.1:8080"}
 	b.ReportAllocs()
 	for b.Loop() {
 		appendRequest(out, x, o, false)

@@ -123,7 +123,7 @@ func TestNoBoundOnSlowEndpoint(t *testing.T) {
 		defer conn.Close()
 		var try Try
 		defer try.Finish()
-		if f := try.Do(conn, x, c, &Outgoing{Path: "/", Host: "up"}, clock.Now(), Patience{}, nil); f != nil {
+		if f := try.Do(conn, x, c, &exchange.Outgoing{Path: "/", Host: "up"}, clock.Now(), exchange.Patience{}, nil); f != nil {
 			t.Error(f)
 			x.Respond(502, "", nil)
 		}
@@ -162,7 +162,7 @@ func TestBadBodyCostsNoConnection(t *testing.T) {
 	b.begin(conn, server, endsByChunk, 0, head, 0, len("zz\r\n"))
 	x.Request.Body = b
 	var try Try
-	if f := try.Do(conn, x, new(deaf), &Outgoing{Path: "/x", Host: "up"}, clock.Now(), patient(), nil); f == nil || f.Kind != fault.Framing {
+	if f := try.Do(conn, x, new(deaf), &exchange.Outgoing{Path: "/x", Host: "up"}, clock.Now(), patient(), nil); f == nil || f.Kind != fault.Framing {
 		t.Errorf("%v", f)
 	}
 	if keep, why := try.Finish(); !keep || why != "" || conn.Out() != 0 {

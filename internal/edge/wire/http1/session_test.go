@@ -88,7 +88,9 @@ func TestPipelining(t *testing.T) {
 			x.Respond(204, "", nil)
 			c.Encode(x)
 		}), early))
-		write(t, far, false, pieces...)
+		for _, piece := range pieces {
+			io.WriteString(far, piece) // what comes behind the last request may find nobody
+		}
 		got := answers(t, far)
 		far.Close()
 		<-over

@@ -24,17 +24,6 @@ const (
 	forever = 365 * 24 * time.Hour
 )
 
-// Patience says how long a try may take. Times are readings of clock.Now, 0 for no bound.
-type Patience struct {
-	// FirstByte is how long the head of the answer may take once the request is sent, 0 for any time.
-	FirstByte time.Duration
-	HeadBy    int64         // when the head has to be there in any case
-	Idle      time.Duration // between two runs of bytes, in either direction, 0 for any time
-	Until     int64         // when the whole answer has to be there
-	// Expect is how many bytes the answer is thought to have. It only sizes the first read; 0 is fine.
-	Expect int
-}
-
 // Try is one request to an endpoint over one connection: step 7. It is used again and again for one exchange after the other;
 // the zero value is ready.
 //
@@ -44,8 +33,8 @@ type Try struct {
 	conn     *socket.Conn
 	x        *exchange.Exchange
 	codec    exchange.Codec
-	watch    Watch
-	patience Patience
+	watch    exchange.Watch
+	patience exchange.Patience
 
 	in   []byte // borrowed; nil until there is an answer to read
 	r, w int
@@ -78,7 +67,7 @@ type Try struct {
 
 // Do sends the request and reads the head of the final answer into x.Response. After it returns nil the answer's body can be read;
 // after either the caller calls Finish. codec is the client's side, now the current time.
-func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, o *Outgoing, now int64, patience Patience, watch Watch) *fault.Fault {
+func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, o *exchange.Outgoing, now int64, patience exchange.Patience, watch exchange.Watch) *fault.Fault {
 	x.Times.Sent = now
 	conn.Wake() // before two goroutines may use it
 	t.conn, t.x, t.codec, t.watch, t.patience = conn, x, codec, watch, patience

@@ -39,8 +39,8 @@ func asked(t *testing.T, raw string) *exchange.Exchange {
 	return &exchange.Exchange{Request: r.Request}
 }
 
-func patient() Patience {
-	return Patience{HeadBy: clock.Now() + int64(10*time.Second), Idle: 10 * time.Second}
+func patient() exchange.Patience {
+	return exchange.Patience{HeadBy: clock.Now() + int64(10*time.Second), Idle: 10 * time.Second}
 }
 
 // endpoint answers on a connection: what it read is matched against want, and then it sends.
@@ -85,7 +85,7 @@ func TestTry(t *testing.T) {
 		done := endpoint(t, far, plainRequest, crlf(test.answer))
 		client := new(deaf)
 		var try Try
-		f := try.Do(conn, x, client, &Outgoing{Path: "/x", Host: "up"}, clock.Now(), patient(), nil)
+		f := try.Do(conn, x, client, &exchange.Outgoing{Path: "/x", Host: "up"}, clock.Now(), patient(), nil)
 		<-done
 		if f != nil {
 			t.Errorf("%s: %v", test.name, f)
@@ -112,7 +112,7 @@ func TestTryEndsByClose(t *testing.T) {
 	x := asked(t, "GET / HTTP/1.1\nHost: a\n\n")
 	done := endpoint(t, far, plainRequest, "HTTP/1.1 200 OK\r\n\r\nhello")
 	var try Try
-	if f := try.Do(conn, x, new(deaf), &Outgoing{Path: "/x", Host: "up"}, clock.Now(), patient(), nil); f != nil {
+	if f := try.Do(conn, x, new(deaf), &exchange.Outgoing{Path: "/x", Host: "up"}, clock.Now(), patient(), nil); f != nil {
 		t.Fatal(f)
 	}
 	<-done
@@ -137,7 +137,7 @@ func TestTryFails(t *testing.T) {
 			close(done)
 		}()
 		var try Try
-		got := try.Do(conn, x, new(deaf), &Outgoing{Path: "/x", Host: "up"}, clock.Now(), patient(), nil)
+		got := try.Do(conn, x, new(deaf), &exchange.Outgoing{Path: "/x", Host: "up"}, clock.Now(), patient(), nil)
 		<-done
 		if got == nil || got.Kind != kind || got.Phase != phase {
 			t.Errorf("%.50q: got %v, want %s, %s", answer, got, kind.Word, phase)
@@ -161,7 +161,7 @@ func TestTryTimesOut(t *testing.T) {
 	var try Try
 	patience := patient()
 	patience.HeadBy = clock.Now() + int64(time.Millisecond)
-	f := try.Do(conn, x, new(deaf), &Outgoing{Path: "/x", Host: "up"}, clock.Now(), patience, nil)
+	f := try.Do(conn, x, new(deaf), &exchange.Outgoing{Path: "/x", Host: "up"}, clock.Now(), patience, nil)
 	if f == nil || f.Kind != fault.UpstreamTimeout || f.Phase < fault.MaybeProcessed {
 		t.Errorf("got %v", f)
 	}
@@ -176,7 +176,7 @@ func TestTryIsSentAfterStall(t *testing.T) {
 	var try Try
 	patience := patient()
 	patience.HeadBy = clock.Now() + int64(2*time.Second)
-	f := try.Do(conn, x, new(deaf), &Outgoing{Path: "/x", Host: "up"}, clock.Now()-2*tick, patience, nil)
+	f := try.Do(conn, x, new(deaf), &exchange.Outgoing{Path: "/x", Host: "up"}, clock.Now()-2*tick, patience, nil)
 	if f != nil {
 		t.Errorf("got %v", f)
 		far.Close()
@@ -213,7 +213,7 @@ func (r *relay) Serve(c exchange.Codec, x *exchange.Exchange) {
 	defer conn.Close()
 	var try Try
 	defer try.Finish()
-	if f := try.Do(conn, x, c, &Outgoing{Path: x.Request.Path, Host: "up"}, clock.Now(), patient(), nil); f != nil {
+	if f := try.Do(conn, x, c, &exchange.Outgoing{Path: x.Request.Path, Host: "up"}, clock.Now(), patient(), nil); f != nil {
 		x.Fail(f)
 		if f.Kind.Status != 0 {
 			x.Respond(f.Kind.Status, "", nil)

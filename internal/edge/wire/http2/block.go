@@ -1,9 +1,6 @@
 package http2
 
 import (
-	"strings"
-	"unsafe"
-
 	"golang.org/x/net/http2/hpack"
 
 	"straum.dev/straum/internal/bufpool"
@@ -12,13 +9,17 @@ import (
 )
 
 const (
-	tableSize    = 4096    // of the decoder: the standard's first value (RFC 7541 §4.2)
-	maxPieces    = 64      // CONTINUATION frames of a block
-	minBlock     = 2 << 14 // what a block may have at least, in bytes as they are sent
-	maxTrailer   = 8 << 10 // bytes of a trailer section
-	maxTrailers  = 64      // trailer fields
-	fieldRoom    = 4       // bytes that ": " and CR LF would take in HTTP/1.1
-	maxCookies   = 256     // pieces a cookie may come in
+	tableSize   = 4096    // of the decoder: the standard's first value (RFC 7541 §4.2)
+	maxPieces   = 64      // CONTINUATION frames of a block
+	minBlock    = 2 << 14 // what a block may have at least, in bytes as they are sent
+	maxTrailer  = 8 << 10 // bytes of a trailer section
+	maxTrailers = 64      // trailer fields
+	fieldRoom   = 4       // bytes that ": " and CR LF would take in HTTP/1.1
+	maxCookies  = 256     // pieces a cookie may come in
+)
+
+// What is malformed about a block, in words.
+const (
 	whyTwice     = "a pseudo field stands twice"
 	whyOrder     = "a pseudo field stands behind a field"
 	whyPseudo    = "a pseudo field is unknown, or not one of a request"
@@ -207,11 +208,9 @@ func (b *block) take(name, value string) string {
 	known := exchange.Lookup(name)
 	switch known {
 	case exchange.Other:
-		if shadowsKnown(name) {
+		if exchange.Shadows(name) {
 			return ""
 		}
-	case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding, exchange.Upgrade:
-		return whyHop // RFC 9113 §8.2.2
 	case exchange.TE:
 		if !grammar.FoldIs(value, "trailers") {
 			return whyTE
@@ -241,25 +240,13 @@ func (b *block) take(name, value string) string {
 		if b.cookies = append(b.cookies, value); len(b.cookies) > 1 {
 			return "" // joined with the first at the end
 		}
+	default:
+		if known.HopByHop() {
+			return whyHop // RFC 9113 §8.2.2
+		}
 	}
 	b.into.Append(known, name, value)
 	return ""
-}
-
-// shadowsKnown says whether a name becomes one that the gateway relies on once underscores are taken for hyphens, as CGI-like
-// endpoints take them. Such a field is dropped: it could pass for one that we set ourselves.
-func shadowsKnown(name string) bool {
-	if strings.IndexByte(name, '_') < 0 || len(name) > 32 {
-		return false
-	}
-	var plain [32]byte
-	for i := range len(name) {
-		plain[i] = name[i]
-		if name[i] == '_' {
-			plain[i] = '-'
-		}
-	}
-	return exchange.Lookup(unsafe.String(&plain[0], len(name))) != exchange.Other
 }
 
 // trailing files a field of a trailer section. Fields that say how a message is framed, routed or authorised are refused, as in
@@ -268,17 +255,15 @@ func (b *block) trailing(name, value string) string {
 	known := exchange.Lookup(name)
 	switch known {
 	case exchange.Other:
-		if shadowsKnown(name) {
+		if exchange.Shadows(name) {
 			return ""
 		}
-	case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding, exchange.Upgrade, exchange.TE,
-		exchange.Host, exchange.ContentLength, exchange.Expect, exchange.Authorization, exchange.Cookie, exchange.SetCookie,
-		exchange.ContentType, exchange.ContentEncoding, exchange.ContentRange, exchange.CacheControl, exchange.Trailer,
-		exchange.Forwarded, exchange.XForwardedFor, exchange.XForwardedHost, exchange.XForwardedProto, exchange.XForwardedPort,
-		exchange.XRealIP, exchange.Location:
-		return whyTrailer
 	case exchange.ProxyAuthorization, exchange.ProxyAuthenticate:
 		return ""
+	default:
+		if !known.MayTrail() {
+			return whyTrailer
+		}
 	}
 	b.into.Append(known, name, value)
 	return ""

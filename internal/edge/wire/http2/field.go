@@ -122,13 +122,15 @@ func appendResponse(out []byte, x *exchange.Exchange, status int, now int64) []b
 				out = appendNumber(out, indexContentLength, r.Length)
 			}
 			continue
-		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding, exchange.Upgrade, exchange.TE:
-			continue // RFC 9113 §8.2.2
 		case exchange.Date:
 			dated = true
 		case exchange.Other:
 			if tunnels(r, status) && grammar.FoldIs(f.Name, "sec-websocket-accept") {
 				continue // RFC 8441 §5
+			}
+		default:
+			if f.Known.HopByHop() {
+				continue // RFC 9113 §8.2.2
 			}
 		}
 		out = appendField(out, f.Known, f.Name, f.Value)
@@ -148,9 +150,7 @@ func tunnels(r *exchange.Response, status int) bool { return r.Status == 101 && 
 // appendFields appends the block of a trailer section or of an interim response without its status.
 func appendFields(out []byte, fields *exchange.Fields) []byte {
 	for _, f := range fields.All() {
-		switch f.Known {
-		case exchange.ContentLength, exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding,
-			exchange.Upgrade, exchange.TE:
+		if f.Known.HopByHop() || f.Known == exchange.ContentLength {
 			continue
 		}
 		out = appendField(out, f.Known, f.Name, f.Value)

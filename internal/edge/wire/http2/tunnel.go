@@ -26,7 +26,7 @@ func (st *stream) Tunnel(x *exchange.Exchange, endpoint *socket.Conn, early []by
 		t.runUp()
 		close(up)
 	}()
-	t.runDown()
+	t.moveDown()
 	t.await(up)
 	if t.broken.Load() {
 		st.abandon(Cancel)
@@ -99,8 +99,8 @@ func (t *tunnel) runUp() {
 	}
 }
 
-// runDown moves bytes from the endpoint to the client, and keeps the time for both directions.
-func (t *tunnel) runDown() {
+// moveDown moves bytes from the endpoint to the client, and keeps the time for both directions as long as it goes on; then await does.
+func (t *tunnel) moveDown() {
 	for open := true; open; {
 		buf, n, err := t.endpoint.ReadLent(bufpool.Medium, clock.Now()+int64(t.tick()))
 		switch err {

@@ -219,16 +219,16 @@ func asking(path string) *exchange.Exchange {
 	return x
 }
 
-var usual = Patience{FirstByte: patience, Idle: patience, Late: fault.ExchangeTimeout}
+var usual = exchange.Patience{FirstByte: patience, Idle: patience, Late: fault.ExchangeTimeout}
 
 // do makes one try.
-func do(t *testing.T, conn *Conn, x *exchange.Exchange, c *client, p Patience) (*Try, *fault.Fault) {
+func do(t *testing.T, conn *Conn, x *exchange.Exchange, c *client, p exchange.Patience) (*Try, *fault.Fault) {
 	t.Helper()
 	if !conn.Reserve() {
 		t.Fatal("the connection takes no request")
 	}
 	try := New(conn)
-	f := try.Do(x, c, &Outgoing{Path: x.Request.Path, Host: "api.example:81", Forwarded: []byte("X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\n")}, clock.Now(), p, c)
+	f := try.Do(x, c, &exchange.Outgoing{Path: x.Request.Path, Host: "api.example:81", Forwarded: []byte("X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\n")}, clock.Now(), p, c)
 	return try, f
 }
 

@@ -80,7 +80,7 @@ func (t *Try) settle(h head) *fault.Fault {
 	r.Status, r.Length = response.StatusCode, length
 	t.known += takeFields(&r.Header, response.Header) + int64(len("HTTP/2 200\r\n"))
 	for _, name := range h.announced {
-		if grammar.IsToken(name) && mayTrail(exchange.Lookup(name)) {
+		if grammar.IsToken(name) && exchange.Lookup(name).MayTrail() {
 			r.Header.Append(exchange.Trailer, exchange.Trailer.String(), name)
 		}
 	}
@@ -119,9 +119,7 @@ func length(response *http.Response, method string) (int64, error) {
 func takeFields(into *exchange.Fields, from http.Header) (size int64) {
 	for name, values := range from {
 		known := exchange.Lookup(name)
-		switch known {
-		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding, exchange.Upgrade,
-			exchange.ProxyAuthenticate, exchange.ProxyAuthorization, exchange.TE, exchange.Host:
+		if known.HopByHop() || known == exchange.ProxyAuthenticate || known == exchange.ProxyAuthorization || known == exchange.Host {
 			continue
 		}
 		for _, value := range values {
@@ -245,20 +243,6 @@ func (b *inbound) take() (run, *fault.Fault) {
 	}
 }
 
-// mayTrail says whether a field may stand in a trailer section. One who merges trailers into the header would be led astray by those that
-// may not (RFC 9110 §6.5.1).
-func mayTrail(known exchange.Known) bool {
-	switch known {
-	case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding, exchange.Upgrade, exchange.TE,
-		exchange.Host, exchange.ContentLength, exchange.Authorization, exchange.Cookie, exchange.SetCookie, exchange.ContentType,
-		exchange.ContentEncoding, exchange.ContentRange, exchange.CacheControl, exchange.Trailer, exchange.Forwarded,
-		exchange.XForwardedFor, exchange.XForwardedHost, exchange.XForwardedProto, exchange.XForwardedPort, exchange.XRealIP,
-		exchange.Location, exchange.ProxyAuthenticate, exchange.ProxyAuthorization, exchange.Expect:
-		return false
-	}
-	return true
-}
-
 // end takes the trailers over.
 func (b *inbound) end() *fault.Fault {
 	x := b.try.x
@@ -271,7 +255,7 @@ func (b *inbound) end() *fault.Fault {
 			return fault.At(fault.UpstreamInvalid, fault.ResponseBegun, errTrailers)
 		}
 		known := exchange.Lookup(name)
-		if !mayTrail(known) {
+		if !known.MayTrail() {
 			return fault.At(fault.UpstreamInvalid, fault.ResponseBegun, errTrailerName)
 		}
 		for _, value := range values {

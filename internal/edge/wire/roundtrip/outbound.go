@@ -15,19 +15,11 @@ import (
 	"straum.dev/straum/internal/edge/fault"
 )
 
-// Outgoing is what a request to an endpoint has that differs from what the client sent.
-type Outgoing struct {
-	Path string // canonical and possibly rewritten
-	Host string // becomes :authority
-	// Forwarded holds the complete lines, CR LF included, of the fields that tell the endpoint who asked and how.
-	Forwarded []byte
-}
-
 // request makes the library's request of an exchange's, and counts its size.
 //
 // Every string in it is a copy. The library's HPACK encoder keeps names and values in its table for the life of the connection, long
 // after the buffers that an exchange's strings are views of have been given to others.
-func (t *Try) request(x *exchange.Exchange, o *Outgoing) *http.Request {
+func (t *Try) request(x *exchange.Exchange, o *exchange.Outgoing) *http.Request {
 	r := &x.Request
 	host := strings.Clone(o.Host)
 	u := &url.URL{Scheme: t.conn.scheme, Host: host, Opaque: strings.Clone(o.Path), RawQuery: strings.Clone(r.Query)}

@@ -15,25 +15,6 @@ import (
 	"straum.dev/straum/internal/edge/fault"
 )
 
-// Patience says how long a try may take. Times are readings of clock.Now, 0 for no bound.
-type Patience struct {
-	// FirstByte is how long the head of the answer may take once the request is sent, 0 for any time.
-	FirstByte time.Duration
-	HeadBy    int64         // when the head has to be there in any case
-	Idle      time.Duration // between two runs of bytes, in either direction, 0 for any time
-	Until     int64         // when the whole answer has to be there
-	// Late is the kind of fault of an answer that is not there at Until.
-	Late *fault.Kind
-	// GRPC says that the exchange is one of gRPC, so that an answer which breaks off can end with a status in its trailers.
-	GRPC bool
-}
-
-// Watch is asked, while a try waits for its endpoint, whether to go on waiting.
-type Watch interface {
-	// Tick returns a fault to end the wait.
-	Tick(now int64) *fault.Fault
-}
-
 // Try is one request to an endpoint over one of the streams of a connection: step 7. It belongs to one exchange and is made for it.
 //
 // Three goroutines have a part in it. The library's sends the request and its body. The try's own, run, waits for the answer and reads
@@ -42,8 +23,8 @@ type Try struct {
 	conn     *Conn
 	x        *exchange.Exchange
 	codec    exchange.Codec
-	watch    Watch
-	patience Patience
+	watch    exchange.Watch
+	patience exchange.Patience
 	timer    *time.Timer
 
 	out  outbound
@@ -88,7 +69,7 @@ func New(conn *Conn) *Try {
 
 // Do sends the request and reads the head of the final answer into x.Response. After it returns nil the answer's body can be read;
 // after either the caller calls Finish. codec is the client's side, now the current time.
-func (t *Try) Do(x *exchange.Exchange, codec exchange.Codec, o *Outgoing, now int64, patience Patience, watch Watch) *fault.Fault {
+func (t *Try) Do(x *exchange.Exchange, codec exchange.Codec, o *exchange.Outgoing, now int64, patience exchange.Patience, watch exchange.Watch) *fault.Fault {
 	x.Times.Sent = now
 	t.x, t.codec, t.watch, t.patience = x, codec, watch, patience
 	t.readMark = t.conn.carrier.read.Load()

@@ -77,7 +77,7 @@ func TestRequestIsACopy(t *testing.T) {
 	x.Request.Header.Append(exchange.UserAgent, view(3, 16), view(16, 28))
 	forwarded := []byte("x-other: 192.0.2.1\r\n")
 	try := New(conn)
-	request := try.request(x, &Outgoing{Path: x.Request.Path, Host: view(41, 52), Forwarded: forwarded})
+	request := try.request(x, &exchange.Outgoing{Path: x.Request.Path, Host: view(41, 52), Forwarded: forwarded})
 	var all []string
 	all = append(all, request.Method, request.Host, request.URL.Opaque, request.URL.RawQuery, request.URL.Host)
 	for name, values := range request.Header {
@@ -288,7 +288,7 @@ func TestClosedBeforeItArrived(t *testing.T) {
 	}
 	try = New(conn)
 	heads := make(chan *fault.Fault, 1)
-	go func() { heads <- try.Do(x, c, &Outgoing{Path: "/second", Host: "a"}, clock.Now(), usual, c) }()
+	go func() { heads <- try.Do(x, c, &exchange.Outgoing{Path: "/second", Host: "a"}, clock.Now(), usual, c) }()
 	await(t, "the request to be sent", try.sentHead.Load)
 	conn.carrier.arrived.Store(sent)
 	conn.client.Close()
@@ -499,7 +499,7 @@ func TestTimeouts(t *testing.T) {
 		e.request()
 		e.gone()
 	}
-	f := func(name string, kind *fault.Kind, script func(*endpoint), p Patience, runs ...string) {
+	f := func(name string, kind *fault.Kind, script func(*endpoint), p exchange.Patience, runs ...string) {
 		t.Run(name, func(t *testing.T) {
 			conn := open(t, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 10}}, script)
 			x, c := asking("/"), newClient()
@@ -521,15 +521,15 @@ func TestTimeouts(t *testing.T) {
 			}
 		})
 	}
-	f("first byte", fault.UpstreamTimeout, silent, Patience{FirstByte: short})
-	f("head", fault.UpstreamTimeout, silent, Patience{HeadBy: clock.Now() + int64(short)})
+	f("first byte", fault.UpstreamTimeout, silent, exchange.Patience{FirstByte: short})
+	f("head", fault.UpstreamTimeout, silent, exchange.Patience{HeadBy: clock.Now() + int64(short)})
 	begun := func(e *endpoint) {
 		e.fields(e.request().StreamID, false, ":status", "200")
 		e.gone()
 	}
-	f("between runs", fault.UpstreamTimeout, begun, Patience{Idle: short})
-	f("the whole", fault.ClientDeadline, begun, Patience{Until: clock.Now() + int64(time.Second/4)})
-	f("a body that is not taken", fault.UpstreamTimeout, silent, Patience{FirstByte: patience, Idle: short}, strings.Repeat("x", 100))
+	f("between runs", fault.UpstreamTimeout, begun, exchange.Patience{Idle: short})
+	f("the whole", fault.ClientDeadline, begun, exchange.Patience{Until: clock.Now() + int64(time.Second/4)})
+	f("a body that is not taken", fault.UpstreamTimeout, silent, exchange.Patience{FirstByte: patience, Idle: short}, strings.Repeat("x", 100))
 }
 
 // As long as the client sends, the endpoint's time has not begun.
@@ -548,7 +548,7 @@ func TestFirstByteCountsFromTheEnd(t *testing.T) {
 	b := sending(x, c, "some")
 	const first = time.Second / 2
 	time.AfterFunc(first+first/2, func() { close(b.runs) })
-	try, f := do(t, conn, x, c, Patience{FirstByte: first})
+	try, f := do(t, conn, x, c, exchange.Patience{FirstByte: first})
 	if f != nil || x.Request.Streaming {
 		t.Errorf("%v", f)
 	}
@@ -624,7 +624,7 @@ func TestSilentConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conn := open(t, nil, script)
-			try, f := do(t, conn, asking("/"), newClient(), Patience{FirstByte: time.Duration(doubtAfter)})
+			try, f := do(t, conn, asking("/"), newClient(), exchange.Patience{FirstByte: time.Duration(doubtAfter)})
 			if f == nil || f.Kind != fault.UpstreamTimeout {
 				t.Errorf("%v", f)
 			}
