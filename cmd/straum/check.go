@@ -47,7 +47,11 @@ environment counts, so check it with the one it will run in.
 			return failed(err)
 		}
 		if !*text {
-			if err := readable(read); err != nil {
+			warnings, err := readable(read)
+			for _, w := range warnings {
+				_, _ = fmt.Fprintln(c.ErrOrStderr(), "warning:", w)
+			}
+			if err != nil {
 				return failed(err)
 			}
 		}
@@ -58,8 +62,9 @@ environment counts, so check it with the one it will run in.
 	return c
 }
 
-// readable reads the files of TLS that a configuration names, and tells what is wrong with each.
-func readable(c *config.Config) error {
+// readable reads the files of TLS that a configuration names, and tells what is wrong with each. warnings are what a gateway would run with
+// all the same.
+func readable(c *config.Config) (warnings []string, err error) {
 	var problems document.Problems
 	store := certificate.NewStore(certificate.Options{Log: slog.New(slog.DiscardHandler)})
 	defer store.Retire()
@@ -91,14 +96,24 @@ func readable(c *config.Config) error {
 	}
 	for i := range c.Upstreams {
 		if t := c.Upstreams[i].TLS; t != nil {
-			authorities(profile.LoadAuthorities, t.Node, t.CA)
+			authorities(profile.LoadRoots, t.Node, t.CA)
 			if t.Cert != "" {
 				pair(t.Node, t.Cert, t.Key)
 			}
 		}
 	}
 	authorities(profile.LoadRoots, c.ACME.Node, c.ACME.CA)
-	return problems.Err()
+	for _, s := range store.Status() {
+		for _, w := range s.Warnings {
+			warnings = append(warnings, s.Pair.Cert+": "+w)
+		}
+	}
+	for i := range c.Upstreams {
+		if t := c.Upstreams[i].TLS; t != nil && !t.Verify {
+			warnings = append(warnings, t.Node.At("verify").Place()+": the endpoints of "+c.Upstreams[i].Name+" are not verified; whoever is on the way to them can read and change everything")
+		}
+	}
+	return warnings, problems.Err()
 }
 
 func count(n int, what string) string {

@@ -27,7 +27,7 @@ small configuration made from the flags; --print shows it, as a start for a file
 		Args: noArguments,
 	}
 	var p proxy
-	c.Flags().StringArrayVar(&p.to, "to", nil, "the `address` to send requests to: http://host:port, host:port or unix:/path; may be repeated")
+	c.Flags().StringArrayVar(&p.to, "to", nil, "the `address` to send requests to: http://host:port, https://host:port, host:port or unix:/path; may be repeated")
 	c.Flags().StringVar(&p.listen, "listen", ":8080", "the `address` to listen on")
 	c.Flags().StringVar(&p.host, "host", "keep", "the Host header sent: keep, endpoint, or a `name`")
 	c.Flags().StringVar(&p.access, "access-log", "off", "`where` to log requests: stdout, stderr, off or a file")

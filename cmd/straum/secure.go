@@ -64,6 +64,7 @@ type shown struct {
 	keys        *ticket.Keys
 	acme        *acme.Manager
 	toEndpoints map[certificate.Pair]bool // the pairs that endpoints are shown
+	unverified  []string                  // upstreams whose endpoints are taken as they are
 }
 
 func newSecure(log *slog.Logger, state string) *secure {
@@ -81,7 +82,11 @@ func (s *secure) show() {
 	v := &shown{keys: s.keys, acme: s.acme, toEndpoints: map[certificate.Pair]bool{}}
 	for t := range s.now.trusts {
 		v.toEndpoints[t.Own] = true
+		if t.Insecure {
+			v.unverified = append(v.unverified, t.Upstream)
+		}
 	}
+	slices.Sort(v.unverified)
 	s.shown.Store(v)
 }
 
@@ -128,7 +133,7 @@ func (s *secure) Trust(t *compile.Trust) (*upstream.TLS, error) {
 	settings := profile.ClientSettings{Insecure: t.Insecure}
 	digest := ""
 	if t.CA != "" {
-		a, err := profile.LoadAuthorities(t.CA)
+		a, err := profile.LoadRoots(t.CA)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -284,10 +285,54 @@ func TestCheckAndRunJudgeAlike(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checked := readable(read)
+		_, checked := readable(read)
 		_, ran := h.revisions.Reload("test")
 		if fmt.Sprint(checked) != fmt.Sprint(ran) || (checked == nil) != c.good || checked != nil && !strings.Contains(checked.Error(), ": acme.ca: ") {
 			t.Errorf("%s: check says %v, run says %v", c.file, checked, ran)
 		}
+	}
+}
+
+// A changed file of authorities is a change, though the text that names it is as it was: a reload that is asked for takes it over.
+func TestReloadSeesChangedAuthorities(t *testing.T) {
+	text := strings.Replace(secured, "] } } ]", "], client: { ca: ca.pem } } } ]", 1)
+	h := lodge(t, text, func(dir string) {
+		issue(t, dir, "api", "api.example.com")
+		authority(t, filepath.Join(dir, "ca.pem"))
+	})
+	reload := func(want bool) {
+		t.Helper()
+		if changed, err := h.revisions.Reload("test"); err != nil || changed != want {
+			t.Fatalf("changed %v, %v; want %v", changed, err, want)
+		}
+	}
+	before := h.secure.now.configs[0].ClientCAs
+	reload(false)
+	authority(t, filepath.Join(h.dir, "ca.pem"))
+	reload(true)
+	if h.secure.now.configs[0].ClientCAs.Equal(before) {
+		t.Error("the old authority still signs clients in")
+	}
+	if err := os.Remove(filepath.Join(h.dir, "ca.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.revisions.Reload("test"); err == nil {
+		t.Error("a file that is gone is no change")
+	}
+}
+
+func TestCheckWarns(t *testing.T) {
+	text := strings.Replace(secured, "endpoints: [127.0.0.1:1]", "endpoints: [\"https://127.0.0.1:1\"], tls: { verify: false }", 1)
+	h := lodge(t, text, func(dir string) { issue(t, dir, "api", "api.example.com") })
+	read, _, err := judge(revision.File(filepath.Join(h.dir, "straum.yaml")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	warnings, err := readable(read)
+	if err != nil || !slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "not verified") }) {
+		t.Errorf("%q, %v", warnings, err)
+	}
+	if got := h.secure.status().Unverified; !slices.Equal(got, []string{"orders"}) {
+		t.Errorf("status names %q", got)
 	}
 }

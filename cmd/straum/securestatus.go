@@ -12,7 +12,7 @@ import (
 // status is how what makes TLS stands, for people.
 func (s *secure) status() admin.Secure {
 	v := s.shown.Load()
-	all := admin.Secure{}
+	all := admin.Secure{Unverified: v.unverified}
 	for _, one := range s.certificates.Status() {
 		all.Files = append(all.Files, admin.CertificateFile{Status: one, Staple: s.staples.Status(one.Pair.ID()), ToEndpoints: v.toEndpoints[one.Pair]})
 	}

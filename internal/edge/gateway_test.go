@@ -3,6 +3,7 @@ package edge_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -201,6 +202,9 @@ func (g *gateway) runSession(conn net.Conn, handler http1.Handler, shard int) {
 		g.mu.Unlock()
 	}()
 	sock, err := socket.New(conn)
+	if errors.Is(err, net.ErrClosed) { // the test has ended
+		return
+	}
 	if err != nil {
 		g.t.Error(err)
 		return

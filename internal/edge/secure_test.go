@@ -181,6 +181,7 @@ func TestTLSFaults(t *testing.T) {
 		return addr
 	}(), func(s *upstream.TLS) { s.Config.MaxVersion = tls.VersionTLS12 })
 	f("wants a certificate", "it may want a client certificate", asks, func(s *upstream.TLS) { s.Config.MaxVersion = tls.VersionTLS12 })
+	f("wants a certificate, TLS 1.3", "set the client certificate", asks, nil)
 	t.Run("wants a certificate, TLS 1.3 and HTTP/2", func(t *testing.T) {
 		asks := a.serve(says, func(s *httptest.Server) {
 			s.EnableHTTP2 = true

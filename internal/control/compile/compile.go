@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"slices"
+
 	"straum.dev/straum/internal/acme"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
@@ -120,4 +122,25 @@ func (c *Compiled) Counts() (listeners, routes, upstreams, endpoints int) {
 		endpoints += len(c.upstreams[i].Endpoints)
 	}
 	return len(c.Listeners), len(c.routes), len(c.upstreams), endpoints
+}
+
+// Authorities are the files that say whom to trust: clients' certificates, endpoints', the ACME directory's.
+func (c *Compiled) Authorities() (files []string) {
+	add := func(file string) {
+		if file != "" && !slices.Contains(files, file) {
+			files = append(files, file)
+		}
+	}
+	for i := range c.Listeners {
+		if t := c.Listeners[i].TLS; t != nil {
+			add(t.ClientCA)
+		}
+	}
+	for i := range c.upstreams {
+		if t := c.upstreams[i].trust; t != nil {
+			add(t.CA)
+		}
+	}
+	add(c.ACMERoots)
+	return files
 }

@@ -122,9 +122,15 @@ func (k *compiler) acme() {
 		}
 		names := l.TLS.Auto.Names
 		if len(names) == 0 {
-			names = k.hosts(slices.Contains(out.Challenges, acme.DNS01))
+			dns := slices.Contains(out.Challenges, acme.DNS01)
+			if wild := k.wildcard(); wild != "" && !dns && len(l.TLS.Certificates) == 0 {
+				k.blame(l.TLS.Auto.Node, "a route is for %s, and a certificate for a wildcard takes the challenge dns-01: set acme.dns, or name the hosts: "+
+					"auto: {names: [...]}", wild)
+				continue
+			}
+			names = k.hosts(dns)
 			if len(names) == 0 {
-				k.blame(l.TLS.Auto.Node, "there is no name to hold a certificate for: no route has a host; write auto: {names: [api.example.com]}")
+				k.blame(l.TLS.Auto.Node, "there is no name to hold a certificate for: no route has a host such as api.example.com; write auto: {names: [api.example.com]}")
 			}
 		}
 		for _, name := range names {
@@ -137,6 +143,18 @@ func (k *compiler) acme() {
 	if a.Node.IsZero() {
 		k.out.ACMEAt = k.config.Node
 	}
+}
+
+// wildcard is a host of a route that stands for many, empty when there is none.
+func (k *compiler) wildcard() string {
+	for i := range k.config.Routes {
+		for _, host := range k.config.Routes[i].Match.Host {
+			if strings.HasPrefix(host, "*.") {
+				return host
+			}
+		}
+	}
+	return ""
 }
 
 // hosts are those of all routes that a certificate can be held for, in the order of the routes.

@@ -136,6 +136,11 @@ func (m *Manager) load(cause string, known func(digest string) bool) (changed bo
 	seen := newReading()
 	next := &Revision{}
 	next.Config, next.Compiled, err = Check(m.o.Source, seen.options(m.o.Getenv, m.o.Policies), m.o.Kinds)
+	if err == nil {
+		for _, file := range next.Compiled.Authorities() {
+			seen.also(file)
+		}
+	}
 	next.Digest = seen.digest()
 	m.dirs, m.files = seen.places()
 	if known(next.Digest) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -216,7 +215,6 @@ func use(*[10 << 10]byte) {}
 // explain says what a failed handshake was. A client that speaks HTTP without TLS is told so.
 func (c *conn) explain(err error) Outcome {
 	var record tls.RecordHeaderError
-	var remote *net.OpError
 	switch {
 	case err == socket.ErrTimeout:
 		return Late
@@ -227,9 +225,9 @@ func (c *conn) explain(err error) Outcome {
 			c.sock.WritePlain(wrongScheme)
 		}
 		return NoTLS
-	case errors.As(err, &remote) && remote.Op == "remote error",
+	case socket.Alert(err),
 		// OpenSSL says without encryption that it does not accept our certificate, where TLS 1.3 has it encrypted already.
-		remote != nil && strings.Contains(remote.Error(), "bad record MAC"):
+		strings.Contains(err.Error(), "bad record MAC"):
 		return Refused
 	}
 	return Failed

@@ -65,6 +65,12 @@ func (c *Conn) TLS() *tls.ConnectionState {
 	return &state
 }
 
+// Alert says that an error is what the peer said about TLS (RFC 8446 §6.2), as crypto/tls tells it.
+func Alert(err error) bool {
+	var remote *net.OpError
+	return errors.As(err, &remote) && remote.Op == "remote error"
+}
+
 // WritePlain writes p past TLS, as far as that needs no waiting: to a peer whose handshake failed because it does not speak TLS.
 func (c *Conn) WritePlain(p []byte) {
 	sysWrite(c.fd, p) // best effort

@@ -212,7 +212,11 @@ func (c *Call) Send() *fault.Fault {
 		return c.overdue(c.stream(now))
 	}
 	c.try = &c.http1
-	return c.overdue(c.http1.Do(conn.own, x, c.codec, c.outgoing(), now, c.patience(), c))
+	f = c.http1.Do(conn.own, x, c.codec, c.outgoing(), now, c.patience(), c)
+	if f != nil && f.Kind == fault.UpstreamTLS {
+		f = tlsFault(f.Cause, c.line.name)
+	}
+	return c.overdue(f)
 }
 
 // stream makes the try over HTTP/2.

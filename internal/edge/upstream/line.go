@@ -96,7 +96,7 @@ func (l *line) open(by int64, upgrade bool) (connection, *fault.Fault) {
 	stream, err := roundtrip.Open(conn, by, l.shared.wake)
 	switch {
 	case err == nil:
-	case isAlert(err): // in TLS 1.3 the endpoint's last word comes when our handshake is over
+	case socket.Alert(err): // in TLS 1.3 the endpoint's last word comes when our handshake is over
 		return connection{}, tlsFault(err, l.name)
 	case clock.Now() >= by:
 		return connection{}, fault.At(fault.ConnectTimeout, fault.NotConnected, err)

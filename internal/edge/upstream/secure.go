@@ -114,18 +114,12 @@ func explain(err error, name string) string {
 		return "the endpoint's certificate could not be verified"
 	case errors.As(err, &record):
 		return "what the endpoint answered is no TLS; check the port, or use http instead of https"
-	case isAlert(err):
+	case socket.Alert(err):
 		return explainAlert(err.Error())
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the endpoint closed the connection in the TLS handshake; check that the port is one for TLS"
 	}
 	return "the TLS handshake failed"
-}
-
-// isAlert says whether an error is what the endpoint said about TLS.
-func isAlert(err error) bool {
-	var remote *net.OpError
-	return errors.As(err, &remote) && remote.Op == "remote error" // as crypto/tls calls alerts of the other side
 }
 
 // explainAlert says what to make of an alert (RFC 8446 §6.2).

@@ -474,6 +474,10 @@ func (t *Try) failed(err error) *fault.Fault {
 	if err == socket.ErrTimeout {
 		return fault.At(fault.UpstreamTimeout, max(phase, fault.MaybeProcessed), errors.New("no answer within the time allowed"))
 	}
+	if socket.Alert(err) && t.w == 0 && !t.x.Upstream.Reused {
+		// In TLS 1.3 our side of a handshake is over before the endpoint has judged it; nothing is looked at that came with a bad one.
+		return fault.At(fault.UpstreamTLS, fault.NotConnected, err)
+	}
 	return fault.At(fault.UpstreamReset, phase, err)
 }
 
