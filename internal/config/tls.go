@@ -10,7 +10,7 @@ import (
 type TLS struct {
 	Mode             string            `yaml:"-,short" enum:"auto"`
 	Certificates     []Certificate     `yaml:"certificates" length:"0..1000" doc:"Pairs of PEM files to choose from by the name a client asks for (SNI); for the same name, one with an ECDSA and one with an RSA key. The first is for clients that ask for none. They are followed: a renewed pair is taken over at once, a bad one is refused and the old one kept."`
-	Auto             *Auto             `yaml:"auto" doc:"Certificates by ACME, for names that none of certificates has. tls: auto is short for the hosts of all routes."`
+	Auto             *Auto             `yaml:"auto" doc:"Certificates by ACME, shown for names that none of certificates has. tls: auto is short for the hosts of all routes."`
 	StrictSNI        bool              `yaml:"strict_sni" default:"false" doc:"Refuse clients that ask for a name no certificate has, in place of showing the first."`
 	Profile          string            `yaml:"profile" default:"intermediate" enum:"intermediate,modern" doc:"What is offered: modern is TLS 1.3 alone; intermediate also 1.2 with ECDHE and AEAD suites, for clients of the last ten years."`
 	PostQuantum      bool              `yaml:"post_quantum" default:"false" doc:"Offer the key exchange X25519MLKEM768. A handshake costs about half as much again; in return what is recorded today stays secret when there are quantum computers."`
@@ -32,7 +32,7 @@ type Certificate struct {
 
 // Auto is which names certificates are issued for.
 type Auto struct {
-	Names []string `yaml:"names" length:"0..1000" doc:"Names to hold certificates for, each its own. The hosts of all routes when left out; *.example.com needs acme.dns."`
+	Names []string `yaml:"names" length:"0..1000" doc:"Names to hold certificates for, each its own. The hosts of all routes when left out, also those that certificates has; *.example.com needs acme.dns."`
 
 	Node document.Node `yaml:",self"`
 }
