@@ -15,21 +15,25 @@ import (
 	"straum.dev/straum/internal/edge/wire/roundtrip"
 )
 
-// ask2 is ask over HTTP/2, on a connection of its own.
+// ask2 is ask over HTTP/2, on a connection of its own, which it takes over: goroutines of the library may be writing when the probe is
+// over, and whoever else closed the connection would let them write to another that got its descriptor.
 func (c *Check) ask2(ctx context.Context, conn net.Conn, t Target, explain func(error) string) (Outcome, string) {
 	deadline, _ := ctx.Deadline()
 	by := clock.Now() + int64(time.Until(deadline))
 	sock, err := socket.New(conn)
 	if err != nil {
+		conn.Close()
 		return Own, "could not probe, the fault is ours: " + err.Error()
 	}
 	unhook := context.AfterFunc(ctx, sock.Kill)
 	defer unhook()
 	if t.TLS != nil {
 		if err := sock.DialTLS(t.TLS, by); err != nil {
+			sock.Close()
 			return Classify(err), "TLS handshake: " + explain(err)
 		}
 		if sock.TLS().NegotiatedProtocol != "h2" {
+			sock.Close()
 			return Failure, "TLS handshake: the endpoint did not agree to speak HTTP/2 (ALPN)"
 		}
 	}

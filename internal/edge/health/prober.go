@@ -139,12 +139,12 @@ func (p *Prober) probe(ctx context.Context, t Target) (Outcome, string) {
 		}
 		return Failure, "connect: " + p.explain(err)
 	}
+	if (p.check.HTTP2 || p.check.GRPC) && !p.check.TCP {
+		return p.check.ask2(ctx, conn, t, p.explain) // which closes it
+	}
 	defer conn.Close()
 	if p.check.TCP {
 		return Success, "connected"
-	}
-	if p.check.HTTP2 || p.check.GRPC {
-		return p.check.ask2(ctx, conn, t, p.explain)
 	}
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)

@@ -677,6 +677,9 @@ func (c *Conn) Close() error {
 // Abort closes the socket so that the peer sees a reset and not an orderly end: for an answer that broke off where its length
 // would not tell.
 func (c *Conn) Abort() error {
+	if c.layer != nil {
+		c.layer.bid = true // nothing may be written to the descriptor any more, which others may get
+	}
 	if tcp, ok := c.nc.(*net.TCPConn); ok {
 		tcp.SetLinger(0) // best effort: what follows closes it all the same
 	}
