@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/interop"
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"straum.dev/straum/test/gateway"
 )
@@ -82,6 +83,8 @@ func newEndpoint(t *testing.T, creds credentials.TransportCredentials) *endpoint
 		grpc.UnaryInterceptor(func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 			if meta, _ := metadata.FromIncomingContext(ctx); len(meta.Get("x-wait")) > 0 {
 				<-ctx.Done()
+				e.saw(ctx, info.FullMethod)
+				return nil, status.FromContextError(ctx.Err()).Err() // its time may be over before the client's
 			}
 			answer, err := handler(ctx, request)
 			e.saw(ctx, info.FullMethod)
