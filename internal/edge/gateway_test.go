@@ -182,7 +182,7 @@ func (g *gateway) use(s *setup) {
 	g.set.Retire(live)
 }
 
-func (g *gateway) runAccept(listener net.Listener, handler http1.Handler) {
+func (g *gateway) runAccept(listener net.Listener, handler exchange.Handler) {
 	for shard := 0; ; shard++ {
 		conn, err := listener.Accept()
 		if err != nil {
@@ -195,7 +195,7 @@ func (g *gateway) runAccept(listener net.Listener, handler http1.Handler) {
 	}
 }
 
-func (g *gateway) runSession(conn net.Conn, handler http1.Handler, shard int) {
+func (g *gateway) runSession(conn net.Conn, handler exchange.Handler, shard int) {
 	defer func() {
 		g.mu.Lock()
 		delete(g.open, conn)

@@ -3,7 +3,7 @@ package layers
 // The rows, from the ground up. A package stands in exactly one; it may import packages of lower rows. In a pattern,
 // "*" is one folder and "**" is the folder before it and all that lies below.
 var rows = []row{
-	{"0", "leaves", []string{"internal/acme", "internal/clock", "internal/bufpool", "internal/document", "internal/memlimit", "internal/edge/fault", "internal/edge/grammar", "internal/edge/socket", "internal/config", "internal/certificate", "internal/staple", "internal/ticket", "internal/profile"}},
+	{"0", "leaves", []string{"internal/acme", "internal/clock", "internal/bufpool", "internal/document", "internal/memlimit", "internal/edge/fault", "internal/edge/grammar", "internal/edge/pace", "internal/edge/socket", "internal/config", "internal/certificate", "internal/staple", "internal/ticket", "internal/profile"}},
 	{"1", "the traveller", []string{"internal/edge/exchange"}},
 	{"2", "contracts and decisions", []string{
 		"internal/edge/policy", "internal/edge/wire/*", "internal/edge/route", "internal/edge/cache", "internal/edge/balance",

@@ -90,7 +90,6 @@ type Conn struct {
 // TLS is what a handshake settled. It is immutable.
 type TLS struct {
 	Version  uint16 // as in crypto/tls, e.g. tls.VersionTLS13
-	Suite    uint16
 	Resumed  bool
 	Name     string // the host asked for (SNI), in lower case; empty when none was
 	Protocol string // of ALPN; empty when none was agreed on

@@ -4,7 +4,10 @@
 // It refuses to hold addresses, header values or other inner detail in what the client is told.
 package fault
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Side is who caused a fault.
 type Side uint8
@@ -111,4 +114,13 @@ func (f *Fault) Told() string {
 		return f.Detail
 	}
 	return f.Kind.Detail
+}
+
+// Of is the fault that an error is, or one of our mistakes when it is not a fault at all: bodies fail with nothing else.
+func Of(err error) *Fault {
+	var f *Fault
+	if !errors.As(err, &f) {
+		f = New(Internal, err)
+	}
+	return f
 }

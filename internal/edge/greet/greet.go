@@ -20,16 +20,11 @@ import (
 	"straum.dev/straum/internal/edge/wire/http2"
 )
 
-// Flow takes an exchange from step 2 to step 11; *edge.Listener does.
-type Flow interface {
-	Serve(c exchange.Codec, x *exchange.Exchange)
-}
-
 // Handler opens the sessions of one listener. It implements listen.Handler and is not changed once it is in use.
 type Handler struct {
 	HTTP1 *http1.Settings
 	HTTP2 *http2.Settings // nil when the listener does not speak it
-	Flow  Flow
+	Flow  exchange.Handler
 }
 
 // What ALPN may have settled beside HTTP/1 (IANA's registry of protocol ids).
@@ -44,7 +39,7 @@ func (h *Handler) Open(c *socket.Conn, info *exchange.Conn, gate *listen.Gate, i
 }
 
 // open is Open for whatever gate.
-func (h *Handler) open(c *socket.Conn, info *exchange.Conn, gate http1.Gate, initial []byte) listen.Session {
+func (h *Handler) open(c *socket.Conn, info *exchange.Conn, gate exchange.Gate, initial []byte) listen.Session {
 	switch {
 	case info.TLS != nil && info.TLS.Protocol == alpnHTTP2 && h.HTTP2 != nil:
 		return http2.Open(c, info, gate, h.HTTP2, h.Flow, initial)

@@ -2,7 +2,6 @@ package greet
 
 import (
 	"bytes"
-	"time"
 
 	"straum.dev/straum/internal/bufpool"
 	"straum.dev/straum/internal/clock"
@@ -16,15 +15,12 @@ import (
 // preface is how HTTP/2 begins, as far as it takes to tell.
 const preface = "PRI "
 
-// hotWait is how long a session waits on its goroutine before it lets itself be parked: the second of listen.Session.
-const hotWait = int64(time.Second)
-
 // greeting is a session until its first bytes tell which HTTP the client speaks without TLS. It implements listen.Opening.
 type greeting struct {
 	handler *Handler
 	conn    *socket.Conn
 	info    *exchange.Conn
-	gate    http1.Gate
+	gate    exchange.Gate
 	seen    []byte // read so far, too little to tell: shorter than preface, and its beginning
 
 	session listen.Session // once it is told
@@ -60,7 +56,7 @@ func (g *greeting) read() (buf []byte, n int, err error) {
 	case g.gate.Crowded(), g.gate.Draining():
 		return g.conn.TryLent(bufpool.Small)
 	}
-	return g.conn.ReadLent(bufpool.Small, now+hotWait)
+	return g.conn.ReadLent(bufpool.Small, now+exchange.HotWait)
 }
 
 // take looks at further bytes. What nearly always comes, a whole head at once, is not copied here.

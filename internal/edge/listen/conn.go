@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"straum.dev/straum/internal/bufpool"
@@ -75,21 +73,6 @@ func (c *conn) count() bool {
 	c.client = key
 	return true
 }
-
-// refusal is the whole answer to a client that holds too many connections. It is sent without having read the request.
-var refusal = func() []byte {
-	const body = `{"type":"about:blank","title":"Too many connections","status":503,` +
-		`"detail":"Your address holds as many connections as this listener allows it. Close some or reuse them, then try again."}` + "\n"
-	return bytes.Join([][]byte{
-		[]byte("HTTP/1.1 503 Service Unavailable"),
-		[]byte("Content-Type: application/problem+json"),
-		[]byte("Content-Length: " + strconv.Itoa(len(body))),
-		[]byte("Retry-After: 5"),
-		[]byte("Connection: close"),
-		nil,
-		[]byte(body),
-	}, []byte("\r\n"))
-}()
 
 // refuse answers with the refusal as far as that needs no waiting.
 func (c *conn) refuse() {

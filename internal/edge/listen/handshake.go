@@ -1,12 +1,11 @@
 package listen
 
 import (
-	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,16 +148,17 @@ func (h *handshakes) underWay() int {
 // secure carries out the handshake of a connection, of which early was read already, and says whether it succeeded.
 func (c *conn) secure(t *TLS, early []byte) bool {
 	h := &c.l.handshakes
-	err, cut := c.shakeHands(t, early)
-	if err != nil {
+	if cut, err := c.shakeHands(t, early); err != nil {
 		outcome := Cut
 		if !cut {
 			outcome = c.explain(err)
 		}
 		h.counts[outcome].Add(1)
-		// A stranger can make any number of these, so they are for whoever looks for a cause.
-		c.l.log(slog.LevelDebug, "a handshake failed", slog.String("outcome", outcome.String()), slog.Any("cause", err),
-			slog.String("network", network(c.info.Peer.Addr())))
+		// A stranger can make any number of these: they are for whoever looks for a cause, and cost nobody else anything.
+		if c.l.set.log.Enabled(context.Background(), slog.LevelDebug) {
+			c.l.log(slog.LevelDebug, "a handshake failed", slog.String("outcome", outcome.String()), slog.Any("cause", err),
+				slog.String("network", network(c.info.Peer.Addr())))
+		}
 		if outcome == Failed || outcome == NoTLS {
 			c.sock.Linger(clock.Now() + lingerTime) // the client gets to see why
 		}
@@ -168,7 +168,6 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 	c.info.Secure = true
 	c.info.TLS = &exchange.TLS{
 		Version:  state.Version,
-		Suite:    state.CipherSuite,
 		Resumed:  state.DidResume,
 		Name:     strings.ToLower(state.ServerName),
 		Protocol: state.NegotiatedProtocol,
@@ -188,7 +187,7 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 const lingerTime = int64(500 * time.Millisecond)
 
 // shakeHands is secure without the accounting.
-func (c *conn) shakeHands(t *TLS, early []byte) (err error, cut bool) {
+func (c *conn) shakeHands(t *TLS, early []byte) (cut bool, err error) {
 	growStack()
 	h := &c.l.handshakes
 	one := h.begin(c.sock, t.ceiling())
@@ -197,7 +196,7 @@ func (c *conn) shakeHands(t *TLS, early []byte) (err error, cut bool) {
 	if c.l.draining.Load() {
 		patience = min(patience, int64(firstWords))
 	}
-	return c.sock.ServeTLS(t.Config, early, clock.Now()+patience, c.l.set.turns), false
+	return false, c.sock.ServeTLS(t.Config, early, clock.Now()+patience, c.l.set.turns)
 }
 
 // growStack makes the goroutine's stack as large as a handshake needs, at once. Growing it step by step copies it four times, which was
@@ -242,17 +241,3 @@ func speaksHTTP(first [5]byte) bool {
 	}
 	return false
 }
-
-// wrongScheme is the whole answer to a client that speaks HTTP where TLS is spoken.
-var wrongScheme = func() []byte {
-	const body = `{"type":"about:blank","title":"TLS is spoken here","status":400,` +
-		`"detail":"This port expects TLS. Ask for the same address with https:// in front."}` + "\n"
-	return bytes.Join([][]byte{
-		[]byte("HTTP/1.1 400 Bad Request"),
-		[]byte("Content-Type: application/problem+json"),
-		[]byte("Content-Length: " + strconv.Itoa(len(body))),
-		[]byte("Connection: close"),
-		nil,
-		[]byte(body),
-	}, []byte("\r\n"))
-}()

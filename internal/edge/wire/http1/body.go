@@ -10,6 +10,7 @@ import (
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/pace"
 	"straum.dev/straum/internal/edge/socket"
 )
 
@@ -48,7 +49,7 @@ type body struct {
 	seen  int64 // bytes of content handed out
 
 	patience time.Duration // how long to wait for the next bytes
-	pace     pace
+	pace     pace.Pace
 	until    int64          // when the whole body has to be there, 0 for no such time
 	watch    exchange.Watch // asked now and then while waiting; nil in the server role
 	// cut is why we cut the connection ourselves, if we did; nil in the server role.
@@ -247,7 +248,7 @@ func (b *body) wait(p []byte, size int) (buf []byte, n int, err error) {
 		by = now + int64(b.patience)
 	}
 	buf, n, err = await(b.conn, p, size, now, by, b.watch)
-	if err == nil && b.pace.min > 0 && !b.pace.fast(n, clock.Now()-now) {
+	if err == nil && b.pace.Asks() && !b.pace.Fast(int64(n), clock.Now()-now) {
 		if buf != nil {
 			bufpool.Put(buf)
 		}
@@ -323,15 +324,6 @@ func (b *body) failed(err error) error {
 	return fault.New(fault.ClientGone, err)
 }
 
-// bodyFault is the fault that Next of any body returned: its own, or one of our mistakes when it is not a fault at all.
-func bodyFault(err error) *fault.Fault {
-	var f *fault.Fault
-	if !errors.As(err, &f) {
-		f = fault.New(fault.Internal, err)
-	}
-	return f
-}
-
 // Rewind implements exchange.Rewinder.
 func (b *body) Rewind() bool {
 	if !b.first || b.err != nil {
@@ -358,24 +350,4 @@ func (b *body) release() {
 	}
 	b.buf, b.lent = nil, false
 	b.conn = nil
-}
-
-// pace judges whether a peer keeps up a minimum rate, over spans of waiting long enough for the verdict to mean something.
-type pace struct {
-	min    int64         // bytes a second, 0 for no minimum
-	span   time.Duration // of waiting, before a verdict
-	bytes  int64
-	waited int64
-}
-
-// fast accounts n bytes that took waited nanoseconds of waiting, and returns false when a span ended below the minimum.
-func (p *pace) fast(n int, waited int64) bool {
-	p.bytes += int64(n)
-	p.waited += waited
-	if p.waited < int64(p.span) {
-		return true
-	}
-	enough := float64(p.bytes) >= float64(p.min)*float64(p.waited)/float64(time.Second)
-	p.bytes, p.waited = 0, 0
-	return enough
 }

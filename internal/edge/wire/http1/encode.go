@@ -9,6 +9,7 @@ import (
 	"straum.dev/straum/internal/bufpool"
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/pace"
 	"straum.dev/straum/internal/edge/socket"
 )
 
@@ -154,7 +155,7 @@ type writer struct {
 	conn     *socket.Conn
 	out      []byte // what was gathered and not written yet; borrowed while there is something to write
 	patience time.Duration
-	pace     pace
+	pace     pace.Pace
 	last     atomic.Bool // copy has got the last run from its source, and writes it
 }
 
@@ -166,7 +167,7 @@ func (w *writer) flush(run []byte) error {
 	waited, n := w.conn.WriteWaited(), len(w.out)+len(run)
 	err := w.conn.Write(w.out, run, int64(w.patience))
 	w.out = w.out[:0]
-	if err == nil && w.pace.min > 0 && !w.pace.fast(n, w.conn.WriteWaited()-waited) {
+	if err == nil && w.pace.Asks() && !w.pace.Fast(int64(n), w.conn.WriteWaited()-waited) {
 		return socket.ErrTimeout
 	}
 	return err
@@ -227,7 +228,7 @@ func (w *writer) splice(b *body) (read, write error) {
 			b.end = endsNow
 		}
 		waited = w.conn.WriteWaited() - waited
-		if write == nil && w.pace.min > 0 && !w.pace.fast(int(n), waited) {
+		if write == nil && w.pace.Asks() && !w.pace.Fast(n, waited) {
 			write = socket.ErrTimeout
 		}
 		if write != nil {
@@ -240,7 +241,7 @@ func (w *writer) splice(b *body) (read, write error) {
 		over := b.until != 0 && end >= b.until
 		if over && n > 0 {
 			read = b.overdue()
-		} else if b.pace.min > 0 && !b.pace.fast(int(n), end-now-waited) || over {
+		} else if b.pace.Asks() && !b.pace.Fast(n, end-now-waited) || over {
 			read = socket.ErrTimeout
 		} else if read == socket.ErrTimeout && (n > 0 || b.watch != nil) {
 			if n == 0 {

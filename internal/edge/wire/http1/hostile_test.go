@@ -94,7 +94,7 @@ func (open) Crowded() bool  { return false }
 func (open) Draining() bool { return false }
 
 // serve runs sessions on a port of the loopback interface until the test ends, and returns the address.
-func serve(t *testing.T, set *Settings, handler Handler) string {
+func serve(t *testing.T, set *Settings, handler exchange.Handler) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,25 +10,11 @@ import (
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/pace"
 	"straum.dev/straum/internal/edge/socket"
 )
 
-// Handler takes an exchange from step 2 to step 11.
-type Handler interface {
-	Serve(c exchange.Codec, x *exchange.Exchange)
-}
-
-// Gate is what a session asks of the listener its connection came through.
-type Gate interface {
-	// Crowded says that a session with nothing to read should not wait on its goroutine.
-	Crowded() bool
-	// Draining says that the connection is to end with the response under way.
-	Draining() bool
-}
-
 const (
-	// hotWait is how long a session waits on its goroutine for the next request before it lets itself be parked.
-	hotWait = int64(time.Second)
 	// lingerTime is how long a connection that is closed while the client still sends is read from, so that the client gets to see
 	// the answer and not a reset (RFC 9112 §9.6).
 	lingerTime = int64(2 * time.Second)
@@ -41,9 +27,9 @@ const (
 type Session struct {
 	conn    *socket.Conn
 	info    *exchange.Conn
-	gate    Gate
+	gate    exchange.Gate
 	set     *Settings
-	handler Handler
+	handler exchange.Handler
 	desk    *desk // nil between requests
 	use     func(buf []byte, n int) socket.Next
 	last    int64 // when the last exchange was done, 0 before the first
@@ -72,7 +58,7 @@ type desk struct {
 var desks = sync.Pool{New: func() any { return new(desk) }}
 
 // Open makes a session. early is what was read from the connection already; it is copied.
-func Open(c *socket.Conn, info *exchange.Conn, gate Gate, set *Settings, handler Handler, early []byte) *Session {
+func Open(c *socket.Conn, info *exchange.Conn, gate exchange.Gate, set *Settings, handler exchange.Handler, early []byte) *Session {
 	s := &Session{conn: c, info: info, gate: gate, set: set, handler: handler}
 	s.use = s.serveSimple
 	if len(early) > 0 {
@@ -141,7 +127,7 @@ func (s *Session) Serve() (idle bool) {
 func (s *Session) await() error {
 	if s.gate.Crowded() || s.gate.Draining() {
 		buf, n, err := s.conn.TryLent(bufpool.Small)
-		if until := s.last + hotWait; err == socket.ErrTimeout && s.gate.Draining() && s.last != 0 && clock.Now() < until {
+		if until := s.last + exchange.HotWait; err == socket.ErrTimeout && s.gate.Draining() && s.last != 0 && clock.Now() < until {
 			// The client was not told with its last answer, and may be sending its next request. It is served and told.
 			buf, n, err = s.conn.ReadLent(bufpool.Small, until)
 		}
@@ -152,8 +138,8 @@ func (s *Session) await() error {
 	}
 	from := clock.Now()
 	for {
-		err := s.conn.ReadEach(bufpool.Small, max(from, s.last)+hotWait, s.use)
-		if err != socket.ErrTimeout || clock.Now() >= max(from, s.last)+hotWait {
+		err := s.conn.ReadEach(bufpool.Small, max(from, s.last)+exchange.HotWait, s.use)
+		if err != socket.ErrTimeout || clock.Now() >= max(from, s.last)+exchange.HotWait {
 			return err
 		}
 	}
@@ -277,7 +263,7 @@ func (s *Session) beginBody(x *exchange.Exchange) {
 	d.begun = true
 	d.body.begin(s.conn, server, end, x.Request.Length, d.in, d.r, d.w)
 	d.body.patience = s.set.Timeouts.Progress
-	d.body.pace = pace{min: s.set.Timeouts.MinRate, span: s.set.Timeouts.Progress}
+	d.body.pace = pace.New(s.set.Timeouts.MinRate, s.set.Timeouts.Progress)
 	d.body.limit = s.set.Limits.Body
 	d.body.trailer = &x.Request.Trailer
 	if d.w > d.r {
@@ -299,7 +285,7 @@ func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
 	d.broken = true // until it is written: a panic on the way leaves it so
 	d.out.conn = s.conn
 	d.out.patience = s.set.Timeouts.Progress
-	d.out.pace = pace{min: s.set.Timeouts.MinRate, span: s.set.Timeouts.Progress}
+	d.out.pace = pace.New(s.set.Timeouts.MinRate, s.set.Timeouts.Progress)
 	d.out.lend()
 	d.out.out = appendResponse(d.out.out, x, how, max(x.Times.FirstByte, x.Times.Start))
 	var read, write error
@@ -322,7 +308,7 @@ func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
 		x.Fail(fault.New(kind, write))
 	case read != nil:
 		x.KeepAlive = false
-		f := bodyFault(read)
+		f := fault.Of(read)
 		if s.conn.Out() == mark {
 			return f // nothing was sent: another answer can take its place
 		}

@@ -57,7 +57,7 @@ func run(s *Session) <-chan struct{} {
 	return over
 }
 
-func session(conn *socket.Conn, gate Gate, set *Settings, handler Handler, early string) *Session {
+func session(conn *socket.Conn, gate exchange.Gate, set *Settings, handler exchange.Handler, early string) *Session {
 	return Open(conn, &exchange.Conn{}, gate, set, handler, []byte(early))
 }
 

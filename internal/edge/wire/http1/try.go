@@ -110,7 +110,7 @@ func (t *Try) gather() (whole bool, f *fault.Fault) {
 			return true, nil
 		}
 		if err != nil {
-			return false, bodyFault(err)
+			return false, fault.Of(err)
 		}
 		if !t.out.gather(run, how) {
 			t.pending = run
@@ -236,7 +236,7 @@ func (t *Try) runSend() {
 		t.sink = t.out.flush(nil)
 	}
 	if t.source != nil {
-		t.cut.Store(bodyFault(t.source))
+		t.cut.Store(fault.Of(t.source))
 		t.conn.Kill()
 	}
 	t.sentAt = clock.Now()
@@ -462,7 +462,7 @@ func (t *Try) failed(err error) *fault.Fault {
 		t.stopSending()
 	}
 	if t.source != nil && !errors.Is(t.source, socket.ErrInterrupted) { // which would be our own doing, just now
-		return bodyFault(t.source)
+		return fault.Of(t.source)
 	}
 	phase := fault.MaybeProcessed
 	switch {

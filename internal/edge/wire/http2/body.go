@@ -8,6 +8,7 @@ import (
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/pace"
 	"straum.dev/straum/internal/edge/socket"
 )
 
@@ -29,7 +30,7 @@ type body struct {
 	waiting bool
 	by      int64         // when the wait is over, 0 for never
 	wake    chan struct{} // holds one; made once
-	pace    pace
+	pace    pace.Pace
 }
 
 // chunk is a borrowed buffer: buf[:r] was handed out, buf[r:w] was not yet.
@@ -41,7 +42,7 @@ type chunk struct {
 // start makes the body ready for a request.
 func (b *body) start(length int64, limits *Limits, t *Timeouts) {
 	*b = body{chunks: b.chunks[:0], wake: b.wake, first: true, length: length, limit: limits.Body,
-		pace: pace{min: t.MinRate, span: int64(t.Progress)}}
+		pace: pace.New(t.MinRate, t.Progress)}
 	if b.wake == nil {
 		b.wake = make(chan struct{}, 1)
 	}
@@ -198,7 +199,7 @@ func (st *stream) next(patience time.Duration) ([]byte, error) {
 		s.mu.Unlock()
 		<-b.wake
 		s.mu.Lock()
-		if b.got > before && patience > 0 && !b.pace.fast(b.got-before, clock.Now()-from) {
+		if b.got > before && patience > 0 && !b.pace.Fast(b.got-before, clock.Now()-from) {
 			b.fail(errBodySlow)
 		}
 	}
@@ -289,26 +290,4 @@ func (st *stream) begin(x *exchange.Exchange) {
 	}
 	st.s.mu.Unlock()
 	x.Request.Body = st
-}
-
-// pace judges whether a client keeps up a minimum rate, over spans of waiting long enough for the verdict to mean something.
-type pace struct {
-	min    int64 // bytes a second, 0 for no minimum
-	span   int64 // nanoseconds of waiting, before a verdict
-	bytes  int64
-	waited int64
-}
-
-// fast accounts n bytes that took waited nanoseconds of waiting, and returns false when a span ended below the minimum.
-func (p *pace) fast(n, waited int64) bool {
-	if p.min == 0 {
-		return true
-	}
-	p.bytes += n
-	if p.waited += waited; p.waited < p.span {
-		return true
-	}
-	enough := float64(p.bytes) >= float64(p.min)*float64(p.waited)/float64(time.Second)
-	p.bytes, p.waited = 0, 0
-	return enough
 }

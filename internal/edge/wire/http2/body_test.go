@@ -25,7 +25,7 @@ func reading(x *exchange.Exchange) {
 		told += " " + f.Name + "=" + f.Value
 	}
 	if err != nil {
-		f := bodyFault(err)
+		f := fault.Of(err)
 		x.Fail(f)
 		x.Respond(max(f.Kind.Status, 500), "", []byte(told+" "+f.Kind.Word))
 		return
@@ -304,7 +304,7 @@ func TestBodyEnds(t *testing.T) {
 			go c.StopBody()
 		}
 		_, err := readAll(x.Request.Body)
-		f := bodyFault(err)
+		f := fault.Of(err)
 		_, again := x.Request.Body.Next()
 		got <- fmt.Sprint(f.Kind.Word, " ", again == err, " ", c.Gone(x))
 		if f.Kind == fault.BodyTimeout {

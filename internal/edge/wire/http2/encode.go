@@ -65,7 +65,7 @@ func (st *stream) Encode(x *exchange.Exchange) *fault.Fault {
 		}
 		x.Fail(f)
 	case read != nil:
-		f := bodyFault(read)
+		f := fault.Of(read)
 		x.End = exchange.UpstreamBroke
 		if f.Kind.Side == fault.Client {
 			x.End = exchange.ClientGone
@@ -77,15 +77,6 @@ func (st *stream) Encode(x *exchange.Exchange) *fault.Fault {
 }
 
 var errSlow = fault.New(fault.ClientSlow, nil)
-
-// bodyFault is the fault that Next of any body returned: its own, or one of our mistakes when it is not a fault at all.
-func bodyFault(err error) *fault.Fault {
-	var f *fault.Fault
-	if !errors.As(err, &f) {
-		f = fault.New(fault.Internal, err)
-	}
-	return f
-}
 
 // abandon resets the stream.
 func (st *stream) abandon(code Code) {
@@ -124,7 +115,7 @@ func (st *stream) copy(b exchange.Body, trailer *exchange.Fields) (f *fault.Faul
 		run = nil
 	}
 	if err != nil && err != io.EOF {
-		return bodyFault(err), nil, nil
+		return fault.Of(err), nil, nil
 	}
 	end := err == io.EOF && trailer.Len() == 0
 	if write = st.commit(st.head[:head], st.head[head:], end); write != nil || end {

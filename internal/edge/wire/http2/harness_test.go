@@ -35,7 +35,7 @@ type handlerFunc func(c exchange.Codec, x *exchange.Exchange)
 func (f handlerFunc) Serve(c exchange.Codec, x *exchange.Exchange) { f(c, x) }
 
 // answering is a flow that decodes, lets answer make the response, and encodes.
-func answering(answer func(x *exchange.Exchange)) Handler {
+func answering(answer func(x *exchange.Exchange)) exchange.Handler {
 	return handlerFunc(func(c exchange.Codec, x *exchange.Exchange) {
 		if f := c.Decode(x); f != nil {
 			x.Fail(f)
@@ -78,13 +78,13 @@ type place struct {
 }
 
 // serve serves until the test ends. A session that says it is idle is served again as soon as there is something to read.
-func serve(t testing.TB, set *Settings, handler Handler) *place {
+func serve(t testing.TB, set *Settings, handler exchange.Handler) *place {
 	t.Helper()
 	return serveBy(t, nil, set, handler)
 }
 
 // serveTLS is serve behind a handshake.
-func serveTLS(t testing.TB, set *Settings, handler Handler) *place {
+func serveTLS(t testing.TB, set *Settings, handler exchange.Handler) *place {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -98,7 +98,7 @@ func serveTLS(t testing.TB, set *Settings, handler Handler) *place {
 	return serveBy(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{raw}, PrivateKey: key}}, NextProtos: []string{"h2"}}, set, handler)
 }
 
-func serveBy(t testing.TB, config *tls.Config, set *Settings, handler Handler) *place {
+func serveBy(t testing.TB, config *tls.Config, set *Settings, handler exchange.Handler) *place {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -122,7 +122,7 @@ func serveBy(t testing.TB, config *tls.Config, set *Settings, handler Handler) *
 	return p
 }
 
-func (p *place) runSession(nc net.Conn, handler Handler) {
+func (p *place) runSession(nc net.Conn, handler exchange.Handler) {
 	conn, err := socket.New(nc)
 	if err != nil {
 		nc.Close()

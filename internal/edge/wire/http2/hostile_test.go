@@ -24,7 +24,7 @@ type attacker struct {
 }
 
 // attack connects, makes sure that all is well, and floods with what next returns until it is cut off.
-func attack(t *testing.T, set *Settings, handler Handler, reads bool, next func(c *peer, i int)) *attacker {
+func attack(t *testing.T, set *Settings, handler exchange.Handler, reads bool, next func(c *peer, i int)) *attacker {
 	t.Helper()
 	if handler == nil {
 		handler = answering(hello)

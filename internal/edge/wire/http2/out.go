@@ -86,7 +86,7 @@ func (s *Session) runFlush() {
 func (s *Session) write(buf []byte) error {
 	waited := s.conn.WriteWaited()
 	err := s.conn.Write(buf, nil, int64(s.set.Timeouts.Progress))
-	if err == nil && !s.pace.fast(int64(len(buf)), s.conn.WriteWaited()-waited) {
+	if err == nil && !s.pace.Fast(int64(len(buf)), s.conn.WriteWaited()-waited) {
 		return socket.ErrTimeout
 	}
 	return err
@@ -203,7 +203,7 @@ func (st *stream) send(p []byte, end bool) error {
 		s.append(appendHeader(s.scratch[:0], int(n), frameData, flags, st.id))
 		s.append(p[:n])
 		st.sent(headerSize+int(n), n, last)
-		if !st.paceOut.fast(n, st.waited) {
+		if !st.paceOut.Fast(n, st.waited) {
 			st.slow = true
 		}
 		st.waited = 0

@@ -10,25 +10,11 @@ import (
 	"straum.dev/straum/internal/bufpool"
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/pace"
 	"straum.dev/straum/internal/edge/socket"
 )
 
-// Handler takes an exchange from step 2 to step 11.
-type Handler interface {
-	Serve(c exchange.Codec, x *exchange.Exchange)
-}
-
-// Gate is what a session asks of the listener its connection came through.
-type Gate interface {
-	// Crowded says that a session with nothing to read should not wait on its goroutine.
-	Crowded() bool
-	// Draining says that the connection is to end with the responses under way.
-	Draining() bool
-}
-
 const (
-	// hotWait is how long a session without a stream waits on its goroutine for the next before it lets itself be parked.
-	hotWait = int64(time.Second)
 	// tick is how often a session looks at the clock for its streams. Timeouts are late by a quarter of themselves at most, and by
 	// this.
 	tick = time.Second
@@ -38,9 +24,9 @@ const (
 type Session struct {
 	conn    *socket.Conn
 	info    *exchange.Conn
-	gate    Gate
+	gate    exchange.Gate
 	set     *Settings
-	handler Handler
+	handler exchange.Handler
 	stats   *Stats
 	use     func(buf []byte, n int) socket.Next
 	onFlush func()
@@ -70,8 +56,8 @@ type Session struct {
 	undone   budget    // streams that came to nothing
 	draining draining
 	drainBy  int64
-	over     bool // Serve has nothing more to do
-	pace     pace // of the writer
+	over     bool      // Serve has nothing more to do
+	pace     pace.Pace // of the writer
 
 	work      atomic.Int64 // done since it was last taken, see budget
 	completed atomic.Int64 // streams, likewise
@@ -105,7 +91,7 @@ type Session struct {
 }
 
 // Open makes a session. early is what was read from the connection already; it is copied.
-func Open(c *socket.Conn, info *exchange.Conn, gate Gate, set *Settings, handler Handler, early []byte) *Session {
+func Open(c *socket.Conn, info *exchange.Conn, gate exchange.Gate, set *Settings, handler exchange.Handler, early []byte) *Session {
 	s := &Session{conn: c, info: info, gate: gate, set: set, handler: handler, stats: set.Stats,
 		size: bufpool.Small, peerWindow: firstWindow, peerFrame: frameSize, sendWindow: firstWindow, recvWindow: firstWindow}
 	if s.stats == nil {
@@ -116,7 +102,7 @@ func Open(c *socket.Conn, info *exchange.Conn, gate Gate, set *Settings, handler
 	s.every = max(int64(min(tick, set.Timeouts.Header/4, set.Timeouts.Progress/4)), int64(time.Millisecond))
 	s.frames = budget{limit: maxIdleFrames, rate: idleFramesRate, broken: breachControl}
 	s.undone = budget{limit: maxResets, rate: resetsRate, broken: breachResets}
-	s.pace = pace{min: set.Timeouts.MinRate, span: int64(set.Timeouts.Progress)}
+	s.pace = pace.New(set.Timeouts.MinRate, set.Timeouts.Progress)
 	if len(early) > 0 {
 		s.early = bufpool.Get(len(early))[:len(early)]
 		copy(s.early, early)
@@ -146,10 +132,10 @@ func (s *Session) Serve() (idle bool) {
 			if !s.tryRead() {
 				return s.rest()
 			}
-		case s.now >= s.busy+hotWait:
+		case s.now >= s.busy+exchange.HotWait:
 			return s.rest()
 		default:
-			s.read(min(s.next, s.busy+hotWait))
+			s.read(min(s.next, s.busy+exchange.HotWait))
 		}
 	}
 	s.finish()

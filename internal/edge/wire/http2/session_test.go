@@ -89,7 +89,7 @@ func TestStreamsShareTheConnection(t *testing.T) {
 // outcomes keeps how exchanges end.
 type outcomes chan string
 
-func (o outcomes) handler(answer func(x *exchange.Exchange)) Handler {
+func (o outcomes) handler(answer func(x *exchange.Exchange)) exchange.Handler {
 	inner := answering(answer)
 	return handlerFunc(func(c exchange.Codec, x *exchange.Exchange) {
 		inner.Serve(c, x)

@@ -7,6 +7,7 @@ import (
 
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/pace"
 )
 
 // stream is one request and its response. It implements exchange.Codec and exchange.Body for its exchange. Streams are pooled with all
@@ -42,7 +43,7 @@ type stream struct {
 	slow       bool          // the window was not raised in time
 	waited     int64         // nanoseconds waited for windows
 	raised     chan struct{} // holds one; made once
-	paceOut    pace
+	paceOut    pace.Pace
 }
 
 var streams = sync.Pool{New: func() any { return &stream{raised: make(chan struct{}, 1)} }}
@@ -62,7 +63,7 @@ func (s *Session) open(id uint32, now int64) *stream {
 	st.in, st.out, st.owed, st.kept, st.waited = 0, 0, 0, 0, 0
 	st.recvWindow = s.set.streamWindow()
 	st.stuck, st.slow = false, false
-	st.paceOut = pace{min: s.set.Timeouts.MinRate, span: int64(s.set.Timeouts.Progress)}
+	st.paceOut = pace.New(s.set.Timeouts.MinRate, s.set.Timeouts.Progress)
 	select {
 	case <-st.raised:
 	default:

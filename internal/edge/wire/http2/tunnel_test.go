@@ -20,7 +20,7 @@ type far struct {
 }
 
 // tunnelling is a flow that answers every upgrade with 101 and tunnels to the endpoint whose far ends come through the channel.
-func tunnelling(t *testing.T, ends chan<- far, o outcomes, early string) Handler {
+func tunnelling(t *testing.T, ends chan<- far, o outcomes, early string) exchange.Handler {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -141,11 +141,7 @@ func (o *outbound) Read(p []byte) (int, error) {
 			if o.cut.Load() {
 				return 0, errStopped // our own doing, and nobody's fault
 			}
-			var f *fault.Fault
-			if !errors.As(err, &f) {
-				f = fault.New(fault.Internal, err)
-			}
-			o.failure.Store(f)
+			o.failure.Store(fault.Of(err))
 			return 0, err
 		}
 		o.rest = run
