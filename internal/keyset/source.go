@@ -1,0 +1,197 @@
+package keyset
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"straum.dev/straum/internal/fetch"
+	"straum.dev/straum/internal/token"
+)
+
+// The settings that are left out.
+const (
+	DefaultInterval = 10 * time.Second
+	DefaultMaxStale = 24 * time.Hour
+)
+
+// MaxBody is the MaxBody that the client of a source should have, in bytes: longer sets are refused anyhow.
+const MaxBody = token.MaxSetBytes
+
+// maxWaiting bounds how many requests wait for a fetch at a time; more get the set that is there.
+const maxWaiting = 1024
+
+// Settings are those of a Source.
+type Settings struct {
+	// URL is where the set is. When it is nil, the discovery document of Issuer says so; that both are nil or empty is a mistake.
+	URL    *url.URL
+	Issuer string
+	// Client fetches.
+	Client Fetcher
+	// Interval is the shortest time between two fetches because of unknown keys; 0 is DefaultInterval.
+	Interval time.Duration
+	// MaxStale is how long a set is good that cannot be fetched again; 0 is DefaultMaxStale.
+	MaxStale time.Duration
+	// Log hears when keys come and go, and when fetching fails and works again.
+	Log *slog.Logger
+
+	random func() float64
+}
+
+// Identity spells out what the source depends on, besides the client, and shows nothing of it.
+func (s Settings) Identity() string {
+	from := "issuer " + s.Issuer
+	if s.URL != nil {
+		from = "url " + s.URL.String()
+	}
+	return fmt.Sprintf("%x interval=%s stale=%s", sha256.Sum256([]byte(from)), s.Interval, s.MaxStale)
+}
+
+// Source is the keys of one issuer, as fresh as can be had. Many may use it at once.
+type Source struct {
+	settings Settings
+	place    string // for people
+	set      atomic.Pointer[token.Set]
+	waiting  atomic.Int32
+	fetches  atomic.Uint64
+	failures atomic.Uint64
+	since    atomic.Int64 // of the last success, Unix nanoseconds; 0 before the first
+
+	ask   chan struct{} // wakes the goroutine; has room for one
+	ctx   context.Context
+	stop  context.CancelFunc
+	ended chan struct{}
+
+	mu     sync.Mutex
+	gate   gate
+	flight *flight // asked for or under way, nil for none
+}
+
+// flight is one fetch, which many may wait for.
+type flight struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
+// New makes a source and starts to fetch. It does not wait. Stop ends it.
+func New(s Settings) *Source {
+	if s.Interval <= 0 {
+		s.Interval = DefaultInterval
+	}
+	if s.MaxStale <= 0 {
+		s.MaxStale = DefaultMaxStale
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.random == nil {
+		s.random = rand.Float64
+	}
+	k := &Source{
+		settings: s, gate: gate{interval: s.Interval},
+		ask: make(chan struct{}, 1), ended: make(chan struct{}),
+		flight: &flight{done: make(chan struct{})}, // those who come early wait for the first
+	}
+	if s.URL != nil {
+		k.place = fetch.Place(s.URL)
+	} else {
+		k.place = show(s.Issuer)
+	}
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	go k.run()
+	return k
+}
+
+// Stop ends fetching. What was fetched stays, for exchanges that began before.
+func (k *Source) Stop() {
+	k.stop()
+	<-k.ended
+}
+
+// Set is the keys to verify with. It is nil while none were ever fetched, and once nobody has confirmed them for MaxStale: tokens cannot be
+// judged then. A fetch that brings the same keys leaves the same *Set. It never waits.
+func (k *Source) Set() *token.Set { return k.set.Load() }
+
+// Wait is Set for a token whose key is not in it, or when there is no set: it waits for a fetch, if one is due or under way, until ctx
+// ends. The set that it returns may lack the key all the same, or be nil. kid is empty for a token that names no key and fits none there.
+func (k *Source) Wait(ctx context.Context, kid string) *token.Set {
+	if k.waiting.Add(1) > maxWaiting {
+		k.waiting.Add(-1)
+		return k.Set()
+	}
+	defer k.waiting.Add(-1)
+	// One turn waits for a fetch that began too early to have the key, one for the fetch that this key is worth.
+	for range 2 {
+		set := k.Set()
+		if set != nil && kid != "" && set.Has(kid) {
+			return set
+		}
+		f, own := k.board(kid)
+		if f == nil {
+			return set
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return k.Set()
+		case <-k.ended:
+			return k.Set()
+		}
+		if own {
+			k.land(f, kid)
+			break
+		}
+	}
+	return k.Set()
+}
+
+// board gives the fetch that is under way, or begins one if the key is worth it.
+func (k *Source) board(kid string) (f *flight, own bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flight != nil {
+		return k.flight, false
+	}
+	if k.ctx.Err() != nil || !k.gate.admit(time.Now(), kid) {
+		return nil, false
+	}
+	k.flight = &flight{done: make(chan struct{})}
+	k.ask <- struct{}{} // there is room: the one before was taken before its flight ended
+	return k.flight, true
+}
+
+// land notes a key that the issuer does not have.
+func (k *Source) land(f *flight, kid string) {
+	if set := k.Set(); f.err == nil && (kid == "" || set != nil && !set.Has(kid)) {
+		k.mu.Lock()
+		k.gate.miss(time.Now(), kid)
+		k.mu.Unlock()
+	}
+}
+
+// Figures are what there is to say about a source.
+type Figures struct {
+	Place    string        // where the keys come from, without a query
+	Keys     int           // in the set; 0 when tokens cannot be verified
+	Age      time.Duration // since the last success; negative before the first
+	Fetches  uint64        // tried
+	Failures uint64        // of those
+}
+
+// Figures are those of now.
+func (k *Source) Figures() Figures {
+	f := Figures{Place: k.place, Age: -1, Fetches: k.fetches.Load(), Failures: k.failures.Load()}
+	if set := k.Set(); set != nil {
+		f.Keys = set.Len()
+	}
+	if since := k.since.Load(); since != 0 {
+		f.Age = max(time.Since(time.Unix(0, since)), 0)
+	}
+	return f
+}
