@@ -36,6 +36,7 @@ type gateway struct {
 	listeners *listen.Set
 	edge      *edge.Edge
 	secure    *secure
+	world     *world
 	doors     *doors
 	revisions *revision.Manager
 	admin     *admin.Admin
@@ -81,6 +82,7 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 	g.listeners.Relieve(g.upstreams.Relieve) // when descriptors run out
 
 	g.secure = newSecure(g.log, config.Beside(first.Node, first.State))
+	g.world = newWorld(g.log, config.Beside(first.Node, first.State))
 	g.doors = &doors{listeners: g.listeners, edge: g.edge, secure: g.secure}
 
 	// The configuration in force, which tells all of the above what to do.
@@ -95,13 +97,14 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 		Listeners: g.doors,
 		Process:   settings,
 		Secure:    g.secure,
+		World:     g.world,
 		Slots:     revision.Slots{Routes: g.metrics.Routes.Of, Upstreams: g.metrics.Upstreams.Of},
 		Log:       g.log,
 	})
 	g.metrics.Show(g.sources())
 
 	// What monitors look at, and where operators give orders. Where they are served is the configuration's to say, too.
-	g.status = status.New(status.Options{Metrics: g.metrics.Registry(), Checks: []status.Check{{Name: "configuration", Ready: g.configured}},
+	g.status = status.New(status.Options{Metrics: g.metrics.Registry(), Checks: []status.Check{{Name: "configuration", Ready: g.configured}}, Aids: []status.Check{{Name: "redis", Ready: g.world.storeReady}},
 		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelWarn)})
 	g.admin = g.newAdmin(build, time.Now())
 	g.page = &page{log: g.log, status: g.status}
@@ -137,6 +140,7 @@ func (g *gateway) close(ctx context.Context) {
 		g.log.Warn("the time to drain is over; connections were cut", "connections", cut)
 	}
 	g.upstreams.Close()
+	g.world.close()
 	g.secure.close()
 	g.resolver.Close()
 	flush, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -213,5 +217,5 @@ func (p *process) apply(c *config.Config) error {
 func accessSettings(a *config.AccessLog) accesslog.Settings {
 	clients := map[string]accesslog.Client{"masked": accesslog.ClientMasked, "full": accesslog.ClientFull, "none": accesslog.ClientNone}
 	queries := map[string]accesslog.Query{"redacted": accesslog.QueryNames, "full": accesslog.QueryFull, "none": accesslog.QueryNone}
-	return accesslog.Settings{To: a.To, Client: clients[a.Addresses], Query: queries[a.Query]}
+	return accesslog.Settings{To: a.To, Client: clients[a.Addresses], Query: queries[a.Query], Credential: a.Credential}
 }

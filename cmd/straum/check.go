@@ -27,8 +27,8 @@ func newCheck() *cobra.Command {
 		Short: "Find every mistake in a configuration",
 		Long: `Reads a configuration with all it includes and says everything that is wrong with it, with file,
 line and column. What routes and policies make of their keys is looked at once the rest is right, and
-then the certificates, keys and authorities that it names are read; --text leaves them out, for a
-machine that does not have them. Nothing else is opened or resolved. Where the file says ${NAME}, the
+then the certificates, keys, authorities and credentials that it names are read; --text leaves them out,
+for a machine that does not have them. Nothing else is opened or resolved. Where the file says ${NAME}, the
 environment counts, so check it with the one it will run in.
 
 ` + exitHelp,
@@ -47,11 +47,15 @@ environment counts, so check it with the one it will run in.
 			return failed(err)
 		}
 		if !*text {
+			var problems document.Problems
 			warnings, err := readable(read)
-			for _, w := range warnings {
+			problems.Add(err)
+			more, err := bindable(compiled)
+			problems.Add(err)
+			for _, w := range append(warnings, more...) {
 				_, _ = fmt.Fprintln(c.ErrOrStderr(), "warning:", w)
 			}
-			if err != nil {
+			if err := problems.Err(); err != nil {
 				return failed(err)
 			}
 		}
@@ -60,6 +64,19 @@ environment counts, so check it with the one it will run in.
 		return failed(err)
 	}
 	return c
+}
+
+// bindable reads the files of credentials and those that policies name, as a gateway that starts would, and starts nothing.
+func bindable(c *compile.Compiled) (warnings []string, err error) {
+	w := newWorld(slog.New(slog.DiscardHandler), "")
+	w.dry = true
+	defer w.close()
+	reached, err := w.Begin(c)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.Bind(reached)
+	return reached.Consumers.Warnings(), err
 }
 
 // readable reads the files of TLS that a configuration names, and tells what is wrong with each. warnings are what a gateway would run with

@@ -52,10 +52,10 @@ func TestWordsAreExplained(t *testing.T) {
 			t.Errorf("docs/upstreams.md does not explain %s, for which there was no further try", r)
 		}
 	}
-	pages := upstreams + read(t, "../../docs/http.md")
+	pages := upstreams + read(t, "../../docs/http.md") + read(t, "../../docs/policies.md")
 	for _, k := range fault.Kinds() {
 		if k.Status != 0 && !strings.Contains(pages, "`"+k.Word+"`") {
-			t.Errorf("neither docs/upstreams.md nor docs/http.md explains %s, which clients are told", k.Word)
+			t.Errorf("none of docs/upstreams.md, docs/http.md and docs/policies.md explains %s, which clients are told", k.Word)
 		}
 	}
 }

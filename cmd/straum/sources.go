@@ -17,6 +17,7 @@ func (g *gateway) sources() metrics.Sources {
 		TLS:       g.secure.numbers,
 		Config:    g.configNumbers,
 		Log:       g.logNumbers,
+		Figures:   g.world.figures,
 	}
 }
 

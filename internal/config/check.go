@@ -17,8 +17,11 @@ func check(c *Config, problems *document.Problems) {
 	k.counts()
 	k.upstreams()
 	k.policies(c.Policies)
+	k.consumers()
 	k.routes()
 	if k.clean {
+		k.redis()
+		k.secret()
 		k.listeners()
 		k.acme()
 		k.process()
@@ -49,6 +52,8 @@ func (k *checker) counts() {
 		{"listeners", len(c.Listeners), MaxListeners},
 		{"upstreams", len(c.Upstreams), MaxUpstreams},
 		{"policies", len(c.Policies), MaxPolicies},
+		{"consumers", len(c.Consumers), MaxConsumers},
+		{"plans", len(c.Plans), MaxPlans},
 		{"routes", len(c.Routes), MaxRoutes},
 	} {
 		if n.got > n.most {

@@ -192,11 +192,14 @@ func (l *loader) merge(at document.Node, path string) {
 	c.Listeners = append(c.Listeners, p.Listeners...)
 	c.Upstreams = append(c.Upstreams, p.Upstreams...)
 	c.Policies = append(c.Policies, p.Policies...)
+	c.Consumers = append(c.Consumers, p.Consumers...)
+	c.CredentialFiles = append(c.CredentialFiles, p.CredentialFiles...)
+	c.Plans = append(c.Plans, p.Plans...)
 	c.Routes = append(c.Routes, p.Routes...)
 }
 
 // mainOnly are the keys of Config that are not in Part; a test holds it against the types.
-var mainOnly = []string{"include", "log", "metrics", "admin", "acme", "state", "shutdown"}
+var mainOnly = []string{"include", "log", "metrics", "admin", "acme", "state", "redis", "secret", "shutdown"}
 
 // Redacted is the configuration in force: every default written out, includes merged, secrets replaced.
 func (c *Config) Redacted() document.View {

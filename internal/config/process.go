@@ -11,10 +11,11 @@ type Log struct {
 
 // AccessLog is one line a request.
 type AccessLog struct {
-	To        string        `yaml:"to" default:"stdout" length:"1..1024" doc:"stdout, stderr, off, or the path of a file."`
-	Buffer    document.Size `yaml:"buffer" default:"4MiB" range:"256KiB..1GiB" doc:"Bytes of lines that may wait to be written; when it is full new lines are dropped and counted, requests never wait."`
-	Addresses string        `yaml:"addresses" default:"masked" enum:"masked,full,none" doc:"Client addresses: masked to /24 (IPv4) or /48 (IPv6), full, or not at all."`
-	Query     string        `yaml:"query" default:"redacted" enum:"redacted,full,none" doc:"Query strings: names with values redacted, full, or not at all."`
+	To         string        `yaml:"to" default:"stdout" length:"1..1024" doc:"stdout, stderr, off, or the path of a file."`
+	Buffer     document.Size `yaml:"buffer" default:"4MiB" range:"256KiB..1GiB" doc:"Bytes of lines that may wait to be written; when it is full new lines are dropped and counted, requests never wait."`
+	Addresses  string        `yaml:"addresses" default:"masked" enum:"masked,full,none" doc:"Client addresses: masked to /24 (IPv4) or /48 (IPv6), full, or not at all."`
+	Credential bool          `yaml:"credential" default:"false" doc:"Name the credential that was shown, by its id, besides the consumer. It tells which of a consumer's keys is still in use."`
+	Query      string        `yaml:"query" default:"redacted" enum:"redacted,full,none" doc:"Query strings: names with values redacted, full, or not at all."`
 
 	Node document.Node `yaml:",self"`
 }

@@ -190,6 +190,14 @@ func among(allowed []string) string {
 	return "; allowed: " + strings.Join(allowed, ", ")
 }
 
+// Off is what is written in place of something that is to be away.
+const Off = "off"
+
+// IsOff says whether the value is off.
+func (n Node) IsOff() bool {
+	return n.n != nil && n.n.follow().kind == kindString && n.n.follow().value == Off
+}
+
 // Any returns the node as it is written, in the types of encoding/json: map[string]any, []any, string,
 // float64, bool and nil. Variables are not expanded and secrets not hidden.
 func (n Node) Any() any {

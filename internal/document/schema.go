@@ -203,7 +203,7 @@ func (s *schemas) single() map[string]any {
 		}
 		def := "policy_" + name
 		s.defs[def] = s.structure(t)
-		properties[name] = map[string]any{"$ref": "#/$defs/" + def}
+		properties[name] = either(map[string]any{"$ref": "#/$defs/" + def}, map[string]any{"const": Off})
 	}
 	m["properties"], m["additionalProperties"] = properties, false
 	return m

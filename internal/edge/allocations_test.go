@@ -97,7 +97,7 @@ func TestRequestAllocatesNothing(t *testing.T) {
 			g := start(t, func(s *setup) {
 				s.observers = append(s.observers, numbers, log)
 				s.silent = true
-				s.chain.Add(id)
+				s.chain.Add("request_id", id)
 				s.route.Info.Slot = numbers.Routes.Of("all")
 				s.upstream.Slot = numbers.Upstreams.Of("api")
 				if change != nil {
@@ -177,3 +177,5 @@ func TestRequestAllocatesNothing(t *testing.T) {
 		s.upstream.Key = upstream.Key{Source: upstream.HeaderKey, Name: "x-tenant"}
 	}, get+"\nX-Tenant: "+strconv.Itoa(7), answer)
 }
+
+func (defaults) Beside(path string) string { return path }

@@ -42,8 +42,18 @@ func (t *trip) answer(f *fault.Fault) {
 	if f.RetryAfter > 0 {
 		h.Append(exchange.RetryAfter, "Retry-After", strconv.Itoa(f.RetryAfter))
 	}
+	if f.Kind.Status == 401 || f.Kind.Status == 403 {
+		t.challenge()
+	}
 	if f.Kind == fault.MethodNotAllowed {
 		h.Append(exchange.Allow, "Allow", f.Allow)
+	}
+}
+
+// challenge tells what credential would be good, one field a challenge.
+func (t *trip) challenge() {
+	for _, c := range t.x.Challenges {
+		t.x.Response.Header.Append(exchange.WWWAuthenticate, exchange.WWWAuthenticate.String(), c)
 	}
 }
 

@@ -47,7 +47,7 @@ func readProblem(t *testing.T, m *wire.Message) problem {
 // Every fault that is told is told as a problem, with the id that the log has, and without what caused it.
 func TestEveryFaultIsAProblem(t *testing.T) {
 	p := &failing{}
-	g := start(t, func(s *setup) { s.chain.Add(p) }, dead(t))
+	g := start(t, func(s *setup) { s.chain.Add("test", p) }, dead(t))
 	for _, k := range fault.Kinds() {
 		if k.Status == 0 {
 			continue
@@ -158,7 +158,7 @@ func TestPanicCostsOneExchange(t *testing.T) {
 			p := &step{}
 			e := wire.Listen(t, wire.Answering(wire.OK("fine")))
 			g := start(t, func(s *setup) {
-				s.chain.Add(p)
+				s.chain.Add("test", p)
 				s.observers = append(s.observers, p)
 				s.upstream.Breaker = &breaker.Settings{MaxActive: 1, Cooldown: time.Hour, MaxCooldown: time.Hour, Probes: 1, Successes: 1, ProbeTimeout: time.Hour}
 			}, e.Addr)
@@ -242,7 +242,7 @@ func TestAnswerInstead(t *testing.T) {
 	e := wire.Listen(t, wire.Answering(wire.OK("fine")))
 	p := &broken{}
 	p.f.Store(fault.At(fault.UpstreamInvalid, fault.Answered, io.ErrUnexpectedEOF))
-	g := start(t, func(s *setup) { s.chain.Add(p) }, e.Addr)
+	g := start(t, func(s *setup) { s.chain.Add("test", p) }, e.Addr)
 	c := wire.Dial(t, g.addr)
 	m, r := g.askOn(c, get)
 	if got := readProblem(t, m); got.Code != "upstream_invalid" || r.fault != "upstream_invalid" || r.end != exchange.Completed || r.status != 502 {

@@ -145,6 +145,7 @@ func (t *trip) route() *fault.Fault {
 	x := t.x
 	t.believed = t.set.believes(x.Conn.Peer.Addr())
 	x.Client = t.client()
+	x.Request.Header.DropOurs()
 	if done, f := t.settled(); done || f != nil {
 		return f
 	}
@@ -275,6 +276,7 @@ func (t *trip) finish() {
 		t.call.Finish()
 		t.call = nil
 	}
+	t.x.DropHeld() // no try reads it any more
 }
 
 // end gives the trip back. A panic on the way is a mistake of ours: it costs this exchange and its connection, and nothing else.

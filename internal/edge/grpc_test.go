@@ -151,7 +151,7 @@ func TestFaultsInGRPC(t *testing.T) {
 	p := &failing{}
 	g := start(t, func(s *setup) {
 		overHTTP2(s)
-		s.chain.Add(p)
+		s.chain.Add("test", p)
 	}, dead(t))
 	client := testgrpc.NewTestServiceClient(dialGRPC(t, g))
 	for _, k := range fault.Kinds() {

@@ -43,6 +43,8 @@ type Sources struct {
 	Listeners func() []listen.Stats
 	Upstreams Upstreams
 	Secure    func() Secure
+	// Attention is what needs somebody besides certificates; nil for nothing.
+	Attention func() []Reason
 	Exchanges func() []metrics.Summary // by route
 	AccessLog func() accesslog.Stats
 

@@ -19,7 +19,7 @@ type Status struct {
 	Uptime    float64    `json:"uptime_seconds"`
 	Ready     bool       `json:"ready" doc:"Whether traffic should be sent here."`
 	NotReady  []Reason   `json:"not_ready,omitempty" doc:"What stands in the way."`
-	Attention []Reason   `json:"attention,omitempty" doc:"What works for now and needs somebody all the same: certificates that expire, are refused on disk or cannot be renewed."`
+	Attention []Reason   `json:"attention,omitempty" doc:"What works for now and needs somebody all the same: certificates that expire, are refused on disk or cannot be renewed, a shared store that is away, an issuer whose keys cannot be had."`
 	Revision  Serving    `json:"revision" doc:"The configuration in force."`
 	Listeners []Listener `json:"listeners" nullable:"false"`
 	TLS       *TLS       `json:"tls,omitempty" doc:"Absent where there is neither TLS nor a certificate."`
@@ -141,6 +141,9 @@ func (a *Admin) getStatus(context.Context, *struct{}) (*struct{ Body Status }, e
 		Requests:  a.requests(),
 		AccessLog: a.accessLog(),
 		Process:   a.process(),
+	}
+	if a.sources.Attention != nil {
+		s.Attention = append(s.Attention, a.sources.Attention()...)
 	}
 	s.Ready = len(s.NotReady) == 0
 	return &struct{ Body Status }{s}, nil

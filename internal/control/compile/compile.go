@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"slices"
 
 	"straum.dev/straum/internal/acme"
@@ -11,6 +12,7 @@ import (
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/edge/route"
 	"straum.dev/straum/internal/edge/upstream"
+	"straum.dev/straum/internal/redis"
 )
 
 // Compiled is a configuration as the data path takes it. It is immutable and may be put in force any number of times.
@@ -22,7 +24,15 @@ type Compiled struct {
 	ACMEAt    document.Node // for problems
 	// State is the directory of what outlives a restart.
 	State string
+	// Redis is how the store shared with other gateways is reached, nil for none.
+	Redis   *redis.Settings
+	RedisAt document.Node // for problems
+	// Secret is what keys are derived from; empty when one is to be made and kept.
+	Secret document.Secret
 
+	directory directory
+	needsKeys bool
+	read      []string // files that policies have asked for
 	upstreams []compiledUpstream
 	table     *route.Table
 	routes    []compiledRoute // by the index the table gives
@@ -36,7 +46,7 @@ type Slot func(name string) int
 // Compile compiles a configuration that config.Load has accepted. kinds is chain.Order. The error is *document.Problems with every
 // mistake found.
 func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
-	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{}}
+	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{}, read: map[string]bool{}}
 	for i := range c.Listeners {
 		k.listener(&c.Listeners[i])
 	}
@@ -44,12 +54,18 @@ func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
 		k.upstream(&c.Upstreams[i])
 	}
 	k.acme()
+	k.consumers()
+	k.out.Redis, k.out.Secret = k.redis(), k.config.Secret
+	if k.config.Redis != nil {
+		k.out.RedisAt = k.config.Redis.Node
+	}
 	k.out.State = config.Beside(c.Node, c.State)
 	k.everywhere()
 	k.routes()
 	if err := k.problems.Err(); err != nil {
 		return nil, err
 	}
+	k.out.read = slices.Sorted(maps.Keys(k.read))
 	return k.out, nil
 }
 
@@ -60,6 +76,7 @@ type compiler struct {
 	out      *Compiled
 	problems document.Problems
 
+	read       map[string]bool // files that policies have asked for
 	everyRoute []config.Policy // the policies on every route, or none if they cannot be built
 }
 
@@ -99,14 +116,44 @@ func (c *Compiled) Upstreams(slot Slot, secure Secure) ([]upstream.Settings, err
 	return out, nil
 }
 
+// Chains are the chains of a revision, bound: each by the one it was made from.
+type Chains map[*policy.Chain]*policy.Chain
+
+// NeedsKeys says whether a policy asks for keys of the gateway's own.
+func (c *Compiled) NeedsKeys() bool { return c.needsKeys }
+
+// Bind binds the policies of all routes to what they reach. Files that they name are read. The error is *document.Problems with every
+// policy that cannot be bound.
+func (c *Compiled) Bind(w *policy.World) (Chains, error) {
+	out := Chains{}
+	var problems document.Problems
+	told := map[string]bool{} // a policy on every route is part of many chains
+	bind := func(chain *policy.Chain) {
+		if _, done := out[chain]; done {
+			return
+		}
+		bound, err := chain.Bind(w)
+		if err != nil && !told[err.Error()] {
+			told[err.Error()] = true
+			problems.Add(err)
+		}
+		out[chain] = bound
+	}
+	bind(c.otherwise)
+	for i := range c.routes {
+		bind(c.routes[i].chain)
+	}
+	return out, problems.Err()
+}
+
 // Snapshot makes the snapshot of a revision. live holds an upstream for every one of Upstreams, by name.
-func (c *Compiled) Snapshot(revision int, live map[string]*upstream.Upstream, slot Slot) *edge.Snapshot {
-	s := &edge.Snapshot{Revision: revision, Table: c.table, Routes: make([]*edge.Route, len(c.routes)), Default: c.otherwise}
+func (c *Compiled) Snapshot(revision int, live map[string]*upstream.Upstream, chains Chains, slot Slot) *edge.Snapshot {
+	s := &edge.Snapshot{Revision: revision, Table: c.table, Routes: make([]*edge.Route, len(c.routes)), Default: chains[c.otherwise]}
 	for i := range c.routes {
 		r := &c.routes[i]
 		s.Routes[i] = &edge.Route{
 			Info:     &exchange.Route{Name: r.name, Slot: slot(r.name), ServerTiming: r.serverTiming},
-			Chain:    r.chain,
+			Chain:    chains[r.chain],
 			Upstream: live[r.upstream],
 			Rewrite:  r.rewrite,
 			Host:     r.host,
@@ -124,8 +171,9 @@ func (c *Compiled) Counts() (listeners, routes, upstreams, endpoints int) {
 	return len(c.Listeners), len(c.routes), len(c.upstreams), endpoints
 }
 
-// Authorities are the files that say whom to trust: clients' certificates, endpoints', the ACME directory's.
-func (c *Compiled) Authorities() (files []string) {
+// Files are those besides the configuration's own that say whom to trust, and that are read again with each load: authorities of clients'
+// certificates, of endpoints', of the ACME directory's, of the shared store's; files of credentials; what policies read.
+func (c *Compiled) Files() (files []string) {
 	add := func(file string) {
 		if file != "" && !slices.Contains(files, file) {
 			files = append(files, file)
@@ -142,5 +190,14 @@ func (c *Compiled) Authorities() (files []string) {
 		}
 	}
 	add(c.ACMERoots)
+	if c.Redis != nil {
+		add(c.Redis.TLS.CA)
+	}
+	for _, f := range c.directory.files {
+		add(f.Path)
+	}
+	for _, file := range c.read {
+		add(file)
+	}
 	return files
 }

@@ -30,7 +30,7 @@ func (k *compiler) chain(r *config.Route) (*policy.Chain, []string) {
 }
 
 func (k *compiler) compileChain(everywhere, own []config.Policy) (*policy.Chain, bool) {
-	c, err := chain.Compile(k.kinds, uses(everywhere), uses(own))
+	c, err := chain.Compile(k.kinds, k.uses(everywhere), k.uses(own))
 	if err != nil {
 		k.problems.Add(err)
 		return nil, false
@@ -38,10 +38,10 @@ func (k *compiler) compileChain(everywhere, own []config.Policy) (*policy.Chain,
 	return c, true
 }
 
-func uses(list []config.Policy) []chain.Use {
+func (k *compiler) uses(list []config.Policy) []chain.Use {
 	out := make([]chain.Use, len(list))
 	for i := range list {
-		out[i] = chain.Use{Name: list[i].Name, Options: &options{&list[i]}}
+		out[i] = chain.Use{Name: list[i].Name, Options: &options{&list[i], k.read}, Off: list[i].Options.IsOff()}
 	}
 	return out
 }
@@ -50,13 +50,14 @@ func uses(list []config.Policy) []chain.Use {
 func (k *compiler) names(lists ...[]config.Policy) []string {
 	there := map[string]bool{}
 	for _, list := range lists {
-		for i := range list {
-			there[list[i].Name] = true
+		for _, use := range k.uses(list) {
+			there[use.Name] = !use.Off
 		}
 	}
 	var out []string
 	for _, kind := range k.kinds {
 		if there[kind.Name] {
+			k.out.needsKeys = k.out.needsKeys || kind.Keys
 			out = append(out, kind.Name)
 		}
 	}
@@ -64,7 +65,17 @@ func (k *compiler) names(lists ...[]config.Policy) []string {
 }
 
 // options are those of one policy where they stand in the configuration.
-type options struct{ written *config.Policy }
+type options struct {
+	written *config.Policy
+	read    map[string]bool // what policies have asked to read
+}
+
+// Beside implements policy.Options.
+func (o *options) Beside(path string) string {
+	path = config.Beside(o.written.Node, path)
+	o.read[path] = true
+	return path
+}
 
 // Decode implements policy.Options.
 func (o *options) Decode(into any) error { return o.written.Options.Decode(into) }
@@ -85,13 +96,32 @@ func placed(kinds []policy.Kind) []policy.Kind {
 		build := out[i].Build
 		out[i].Build = func(o policy.Options) (any, error) {
 			built, err := build(o)
-			var problem document.Problem
-			var problems *document.Problems
-			if err != nil && !errors.As(err, &problem) && !errors.As(err, &problems) {
-				err = o.Errorf("", "%s", err)
+			if binder, ok := built.(policy.Binder); ok && err == nil {
+				built = &placedBinder{binder, o}
 			}
-			return built, err
+			return built, place(err, o)
 		}
 	}
 	return out
+}
+
+// placedBinder is a policy whose errors have a place when it is bound, too.
+type placedBinder struct {
+	policy.Binder
+	options policy.Options
+}
+
+// Bind implements policy.Binder.
+func (b *placedBinder) Bind(w *policy.World) (any, error) {
+	bound, err := b.Binder.Bind(w)
+	return bound, place(err, b.options)
+}
+
+func place(err error, o policy.Options) error {
+	var problem document.Problem
+	var problems *document.Problems
+	if err == nil || errors.As(err, &problem) || errors.As(err, &problems) {
+		return err
+	}
+	return o.Errorf("", "%s", err)
 }

@@ -172,7 +172,11 @@ func describe(c *Compiled) string {
 	for _, u := range c.upstreams {
 		live[u.Name] = new(upstream.Upstream)
 	}
-	s := c.Snapshot(3, live, func(name string) int { return len(name) })
+	chains, err := c.Bind(&policy.World{})
+	if err != nil {
+		return err.Error()
+	}
+	s := c.Snapshot(3, live, chains, func(name string) int { return len(name) })
 	fmt.Fprintf(&b, "snapshot %d, without a route %s\n", s.Revision, steps(s.Default))
 	for i, r := range s.Routes {
 		fmt.Fprintf(&b, "route %s slot %d\n  upstream %s\n", r.Info.Name, r.Info.Slot, nameOf(live, r.Upstream))

@@ -48,6 +48,14 @@ type Secure interface {
 	Drop() // it is not, and is not spoken for any more: what only it needed is given up
 }
 
+// World makes what policies reach beyond the exchange, for one revision at a time: Begin, then Start, then Keep or Drop.
+type World interface {
+	Begin(c *compile.Compiled) (*policy.World, error)
+	Start() // the revision is about to take requests
+	Keep() // the revision is in force: what only the one before it needed is given up
+	Drop() // it is not: what only it needed is given up
+}
+
 // Slots number the names that are counted by.
 type Slots struct{ Routes, Upstreams compile.Slot }
 
@@ -64,6 +72,7 @@ type Options struct {
 	Listeners Listeners
 	Process   Process
 	Secure    Secure
+	World     World
 	Slots     Slots
 
 	Log *slog.Logger
@@ -137,7 +146,7 @@ func (m *Manager) load(cause string, known func(digest string) bool) (changed bo
 	next := &Revision{}
 	next.Config, next.Compiled, err = Check(m.o.Source, seen.options(m.o.Getenv, m.o.Policies), m.o.Kinds)
 	if err == nil {
-		for _, file := range next.Compiled.Authorities() {
+		for _, file := range next.Compiled.Files() {
 			seen.also(file)
 		}
 	}
@@ -191,16 +200,26 @@ func Check(source Source, opt config.Options, kinds []policy.Kind) (*config.Conf
 // putInForce makes next what the planes run on. After an error before, which is nil at the start, is what they run on.
 func (m *Manager) putInForce(next, before *Revision) error {
 	m.o.Secure.Begin()
-	if err := m.change(next, before); err != nil {
+	world, err := m.o.World.Begin(next.Compiled)
+	if err == nil {
+		err = m.change(next, before, world)
+	}
+	if err != nil {
+		m.o.World.Drop()
 		m.o.Secure.Drop()
 		return err
 	}
+	m.o.World.Keep()
 	m.o.Secure.Keep()
 	return nil
 }
 
-// change is putInForce between the beginning and the end of what Secure does.
-func (m *Manager) change(next, before *Revision) error {
+// change is putInForce between the beginning and the end of what Secure and World do.
+func (m *Manager) change(next, before *Revision, world *policy.World) error {
+	chains, err := next.Compiled.Bind(world)
+	if err != nil {
+		return err
+	}
 	settings, err := next.Compiled.Upstreams(m.o.Slots.Upstreams, m.o.Secure.Trust)
 	if err != nil {
 		return err
@@ -215,7 +234,8 @@ func (m *Manager) change(next, before *Revision) error {
 	if err != nil {
 		return m.goBack(before, err)
 	}
-	snapshot := next.Compiled.Snapshot(next.Number, live, m.o.Slots.Routes)
+	snapshot := next.Compiled.Snapshot(next.Number, live, chains, m.o.Slots.Routes)
+	m.o.World.Start()
 	if before == nil {
 		m.o.Edge.Use(snapshot) // nobody is to find a listener open and nothing behind it
 	}

@@ -19,6 +19,7 @@ import (
 	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/edge"
 	"straum.dev/straum/internal/edge/chain"
+	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/edge/upstream"
 )
 
@@ -120,6 +121,16 @@ func (s fakeSecure) Trust(t *compile.Trust) (*upstream.TLS, error) {
 	return &upstream.TLS{Identity: ca}, s.tell("trust %s", ca)
 }
 
+// fakeWorld gives an empty world; it takes part in nothing the planes are told.
+type fakeWorld struct{ *planes }
+
+func (w fakeWorld) Begin(*compile.Compiled) (*policy.World, error) {
+	return &policy.World{State: policy.NewState()}, w.tell("world")
+}
+func (w fakeWorld) Start() {}
+func (w fakeWorld) Keep()  {}
+func (w fakeWorld) Drop()  {}
+
 type fakeProcess struct{ *planes }
 
 func (p fakeProcess) Apply(c *config.Config) error { return p.tell("log %s", c.Log.Access.To) }
@@ -144,6 +155,7 @@ func newPlace(t *testing.T) *place {
 		Listeners: fakeListeners{p.planes},
 		Process:   fakeProcess{p.planes},
 		Secure:    fakeSecure{p.planes},
+		World:     fakeWorld{p.planes},
 		Slots:     Slots{Routes: func(string) int { return 1 }, Upstreams: func(string) int { return 2 }},
 		Log:       slog.New(slog.NewTextHandler(p.log, nil)),
 	})
@@ -188,7 +200,7 @@ func first(t *testing.T) *place {
 
 func TestTheFirstSnapshotIsThereBeforeAListener(t *testing.T) {
 	p := first(t)
-	p.expect(t, "begin", "check [a/2]", "log stdout", "prepare [a/2]", "use 1", "listen [:81]", "use 1", "retire all but [a]", "keep")
+	p.expect(t, "begin", "world", "check [a/2]", "log stdout", "prepare [a/2]", "use 1", "listen [:81]", "use 1", "retire all but [a]", "keep")
 	s := p.State()
 	if s.InForce.Number != 1 || s.Accepted != 1 || s.Refused != 0 || s.LastError != nil || s.LastTry.IsZero() || s.InForce.Accepted.IsZero() {
 		t.Errorf("%+v", s)
@@ -202,7 +214,7 @@ func TestALaterSnapshotComesAfterTheListeners(t *testing.T) {
 	if changed, err := p.Reload("test"); !changed || err != nil {
 		t.Fatal(changed, err)
 	}
-	p.expect(t, "begin", "check [b/2]", "log stdout", "prepare [b/2]", "listen [:82]", "use 2", "retire all but [b]", "keep")
+	p.expect(t, "begin", "world", "check [b/2]", "log stdout", "prepare [b/2]", "listen [:82]", "use 2", "retire all but [b]", "keep")
 	if n := p.State().InForce.Number; n != 2 {
 		t.Error(n)
 	}
@@ -232,12 +244,12 @@ func TestABadConfigurationReplacesNothing(t *testing.T) {
 		{"a dangling name", strings.Replace(text(82, "b"), "upstream: b", "upstream: c", 1), "", true, nil},
 		{"what only compiling shows", text(82, "b") + "policies: [{ request_id: { header: \"X Y\" } }]\n", "", true, nil},
 		{"gone", "", "", true, nil},
-		{"upstreams refuse", text(82, "b"), "check", false, []string{"begin", "check [b/2]", "drop"}},
-		{"the log cannot be opened", text(82, "b"), "log", false, []string{"begin", "check [b/2]", "log stdout", "drop"}},
+		{"upstreams refuse", text(82, "b"), "check", false, []string{"begin", "world", "check [b/2]", "drop"}},
+		{"the log cannot be opened", text(82, "b"), "log", false, []string{"begin", "world", "check [b/2]", "log stdout", "drop"}},
 		{"upstreams fail", text(82, "b"), "prepare", false,
-			[]string{"begin", "check [b/2]", "log stdout", "prepare [b/2]", "prepare [a/2]", "retire all but [a]", "log stdout", "drop"}},
+			[]string{"begin", "world", "check [b/2]", "log stdout", "prepare [b/2]", "prepare [a/2]", "retire all but [a]", "log stdout", "drop"}},
 		{"a port is taken", text(82, "b"), "listen", false,
-			[]string{"begin", "check [b/2]", "log stdout", "prepare [b/2]", "listen [:82]", "prepare [a/2]", "retire all but [a]", "log stdout", "drop"}},
+			[]string{"begin", "world", "check [b/2]", "log stdout", "prepare [b/2]", "listen [:82]", "prepare [a/2]", "retire all but [a]", "log stdout", "drop"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := first(t)
@@ -294,14 +306,14 @@ func TestGoingBackMakesNothingAnew(t *testing.T) {
 	if _, err := p.Reload("test"); err == nil {
 		t.Fatal("accepted")
 	}
-	p.expect(t, "begin", "trust ca2.pem", "check [a/2 by ca2.pem]", "log stdout", "prepare [a/2 by ca2.pem]", "listen [:82]",
+	p.expect(t, "begin", "world", "trust ca2.pem", "check [a/2 by ca2.pem]", "log stdout", "prepare [a/2 by ca2.pem]", "listen [:82]",
 		"prepare [a/2 by ca1.pem]", "retire all but [a]", "log stdout", "drop")
 
 	p.planes.fail("trust", errors.New("no"))
 	if _, err := p.Reload("test"); err == nil {
 		t.Fatal("accepted")
 	}
-	p.expect(t, "begin", "trust ca2.pem", "drop")
+	p.expect(t, "begin", "world", "trust ca2.pem", "drop")
 	if log := p.log.String(); strings.Contains(log, "changed back") {
 		t.Error(log)
 	}
@@ -314,7 +326,7 @@ func TestNothingIsLeftOfAFailedStart(t *testing.T) {
 	if changed, err := p.Reload("start"); changed || err == nil {
 		t.Fatal(changed, err)
 	}
-	p.expect(t, "begin", "check [a/2]", "log stdout", "prepare [a/2]", "use 1", "listen [:81]", "retire all but []", "drop")
+	p.expect(t, "begin", "world", "check [a/2]", "log stdout", "prepare [a/2]", "use 1", "listen [:81]", "retire all but []", "drop")
 	if s := p.State(); s.InForce != nil || s.Refused != 1 {
 		t.Errorf("%+v", s)
 	}

@@ -62,15 +62,27 @@ func (r *reading) readFile(path string) ([]byte, error) {
 // also counts a file in that the configuration names and does not hold, and that nobody watches: one that changes who may enter comes into
 // force with the next load and not by itself.
 func (r *reading) also(path string) {
-	var data []byte
-	info, err := os.Stat(path)
-	if err == nil && info.Mode().IsRegular() { // whoever uses it refuses the rest
-		data, err = readBounded(path)
-	}
+	sum, err := digest(path)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(r.sum, "%q %d %t\n", path, len(data), err == nil)
-	r.sum.Write(data)
+	fmt.Fprintf(r.sum, "%q %t\n", path, err == nil)
+	r.sum.Write(sum)
+}
+
+// digest stands for the content of a file, which may be large: files of credentials are.
+func digest(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() { // whoever uses it refuses the rest
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return sum.Sum(nil), err
 }
 
 func readBounded(path string) ([]byte, error) {

@@ -17,11 +17,16 @@ import (
 type Use struct {
 	Name    string
 	Options policy.Options
+	// Off takes a policy on every route away from one.
+	Off bool
 }
 
+// terms is the policy that says how several that authenticate are asked.
+const terms = "authenticate"
+
 // Compile builds the chain of a route. Policies set on every route come first in everywhere; one of the same name in own replaces
-// it. kinds is Order, unless a test has its own. What the configuration's own check refuses is refused here too: names that no kind
-// has, and one name twice in a list.
+// it, or takes it away. kinds is Order, unless a test has its own. What the configuration's own check refuses is refused here too:
+// names that no kind has, and one name twice in a list.
 func Compile(kinds []policy.Kind, everywhere, own []Use) (*policy.Chain, error) {
 	chosen := map[string]Use{}
 	for _, list := range [][]Use{everywhere, own} {
@@ -31,22 +36,40 @@ func Compile(kinds []policy.Kind, everywhere, own []Use) (*policy.Chain, error) 
 				return nil, fmt.Errorf("the policy %s is here twice; remove one", use.Name)
 			}
 			seen[use.Name] = true
+			if _, there := chosen[use.Name]; use.Off && !there {
+				return nil, use.Options.Errorf("", "the policy %s is off here and not on every route; remove this line", use.Name)
+			}
 			chosen[use.Name] = use
 		}
 	}
+	maps.DeleteFunc(chosen, func(_ string, use Use) bool { return use.Off })
 	c := &policy.Chain{}
+	var methods []string
 	for _, kind := range kinds {
 		use, ok := chosen[kind.Name]
 		if !ok {
 			continue
 		}
 		delete(chosen, kind.Name)
+		if kind.Authenticates {
+			if methods = append(methods, kind.Name); len(methods) == 2 && !c.Has(terms) {
+				return nil, use.Options.Errorf("", "%s and %s are on one route: say with the policy %s whether any or all of them are asked for, as in %s: {require: any}",
+					methods[0], methods[1], terms, terms)
+			}
+		}
 		built, err := kind.Build(use.Options)
 		if err != nil {
 			return nil, err
 		}
-		if !c.Add(built) {
+		if !c.Add(kind.Name, built) {
 			panic(fmt.Sprintf("BUG: policy %s takes part in no step", kind.Name))
+		}
+	}
+	if len(methods) == 0 {
+		for _, use := range own {
+			if use.Name == terms && !use.Off {
+				return nil, use.Options.Errorf("", "the policy %s is on a route with nothing to authenticate by; add a method such as api_key or jwt", terms)
+			}
 		}
 	}
 	if len(chosen) > 0 {

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func (o text) Decode(into any) error {
 	*into.(*string) = string(o)
 	return nil
 }
-func (text) Errorf(string, string, ...any) error { return nil }
+func (text) Errorf(_, format string, args ...any) error { return fmt.Errorf(format, args...) }
 
 // kinds are three policies in running order: a takes part in all steps, b in 4, c in 9.
 func kinds(to *[]string) []policy.Kind {
@@ -71,7 +72,7 @@ func kinds(to *[]string) []policy.Kind {
 func uses(list string) (out []Use) {
 	for use := range strings.FieldsSeq(list) {
 		name, options, _ := strings.Cut(use, "=")
-		out = append(out, Use{name, text(options)})
+		out = append(out, Use{Name: name, Options: text(options), Off: options == "off"})
 	}
 	return out
 }
@@ -112,6 +113,10 @@ func TestCompile(t *testing.T) {
 	f("a=1 a=2", "", "the policy a is here twice; remove one")
 	f("a=1", "b=2 b=2", "the policy b is here twice; remove one")
 	f("a=bad", "", "bad options")
+	// Off takes one on every route away, and is a mistake anywhere else.
+	f("a=1 b=2", "a=off", "4 2")
+	f("a=1", "b=off", "the policy b is off here and not on every route; remove this line")
+	f("a=off", "", "the policy a is off here and not on every route; remove this line")
 	f("a=bad", "a=good", "4 good, 8 good, 9 good") // what is replaced is not built
 }
 
@@ -140,3 +145,5 @@ func TestFaultEndsRequestPolicies(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func (text) Beside(path string) string { return path }

@@ -54,45 +54,43 @@ func TestOrder(t *testing.T) {
 // options reads options where they stand in a document.
 type options struct{ node document.Node }
 
-func (o options) Decode(into any) error { return o.node.Decode(into) }
+func (o options) Decode(into any) error   { return o.node.Decode(into) }
+func (options) Beside(path string) string { return path }
 func (o options) Errorf(_, format string, args ...any) error {
 	return o.node.Errorf(format, args...)
 }
 
-// docs/policies.md lists the policies in running order, has a section for each with every option and its default, and its examples
-// are good.
+// docs/policies.md lists the policies in running order; each has a page with every option and its default, and its examples are good.
 func TestDocument(t *testing.T) {
-	raw, err := os.ReadFile("../../../docs/policies.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := string(raw)
+	index := read(t, "../../../docs/policies.md")
 	var listed []string
-	for _, m := range regexp.MustCompile(`(?m)^\| \[`+"`"+`([a-z_]+)`).FindAllStringSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| \[`+"`"+`([a-z_]+)`).FindAllStringSubmatch(index, -1) {
 		listed = append(listed, m[1])
 	}
 	var want []string
 	for _, kind := range Order {
 		want = append(want, kind.Name)
-		section, found := sectionOf(page, kind.Name)
-		if !found {
-			t.Errorf("there is no section on %s", kind.Name)
-			continue
+		page := read(t, "../../../docs/policies/"+kind.Name+".md")
+		if !strings.HasPrefix(page, "# "+kind.Name+"\n") {
+			t.Errorf("the page on %s does not begin with its name", kind.Name)
 		}
 		shape := reflect.TypeOf(kind.Options)
 		for i := range shape.NumField() {
 			tag := shape.Field(i).Tag
 			key, _, _ := strings.Cut(tag.Get("yaml"), ",")
-			if row := fmt.Sprintf("| `%s` | `%s` |", key, tag.Get("default")); !strings.Contains(section, row) {
-				t.Errorf("the section on %s lacks the row %s", kind.Name, row)
+			if key == "" || key == "-" {
+				continue // no key of the configuration
+			}
+			if row := fmt.Sprintf("| `%s` | `%s` |", key, tag.Get("default")); !strings.Contains(page, row) {
+				t.Errorf("the page on %s lacks the row %s", kind.Name, row)
 			}
 		}
-		examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(section, -1)
-		if len(examples) == 0 {
-			t.Errorf("the section on %s has no example", kind.Name)
+		used := 0
+		for _, example := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(page, -1) {
+			used += try(t, kind.Name, example[1])
 		}
-		for _, example := range examples {
-			try(t, kind, example[1])
+		if used == 0 {
+			t.Errorf("the page on %s has no example with it", kind.Name)
 		}
 	}
 	if fmt.Sprint(listed) != fmt.Sprint(want) {
@@ -100,31 +98,61 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-func sectionOf(page, name string) (string, bool) {
-	_, rest, found := strings.Cut(page, "\n## "+name+"\n")
-	section, _, _ := strings.Cut(rest, "\n## ")
-	return section, found
+func read(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
 
-// try builds every use of the policy in an example, wherever a list of policies stands in it.
-func try(t *testing.T, kind policy.Kind, text string) {
+// try builds the policies on every route and those of each route of an example, and says how often one of them is there.
+func try(t *testing.T, name, text string) int {
 	t.Helper()
-	built := 0
-	for chunk := range strings.SplitSeq(text, "- "+kind.Name+":") {
-		if built++; built == 1 {
-			continue
-		}
-		line, _, _ := strings.Cut(chunk, "\n")
-		d, err := document.Parse("policies.md", []byte(line+"\n"), document.Sources{})
-		if err != nil {
-			t.Errorf("%s: %v", line, err)
-			continue
-		}
-		if _, err := kind.Build(options{d.Root()}); err != nil {
-			t.Errorf("%s: %v", line, err)
+	secret := func(string) (string, bool) { return strings.Repeat("0123456789abcdef", 4), true }
+	d, err := document.Parse(name+".md", []byte(text), document.Sources{Getenv: secret})
+	if err != nil {
+		t.Errorf("%v in\n%s", err, text)
+		return 0
+	}
+	root := d.Root()
+	used := build(t, name, root, "policies")
+	if !root.Has("routes") {
+		return used
+	}
+	routes, _ := root.At("routes").Any().([]any)
+	for i := range routes {
+		used += build(t, name, root.At("routes", i), "policies")
+	}
+	return used
+}
+
+// build builds a list of policies and says how often name is in it.
+func build(t *testing.T, name string, at document.Node, key string) (used int) {
+	t.Helper()
+	if !at.Has(key) {
+		return 0
+	}
+	list, _ := at.At(key).Any().([]any)
+	for i, one := range list {
+		for called := range one.(map[string]any) {
+			if called == name {
+				used++
+			}
+			k := slices.IndexFunc(Order, func(k policy.Kind) bool { return k.Name == called })
+			if k < 0 {
+				t.Errorf("there is no policy %s", called)
+				continue
+			}
+			node := at.At(key, i, called)
+			if node.IsOff() {
+				continue
+			}
+			if _, err := Order[k].Build(options{node}); err != nil {
+				t.Error(err)
+			}
 		}
 	}
-	if built < 2 {
-		t.Errorf("an example of %s does not use it:\n%s", kind.Name, text)
-	}
+	return used
 }

@@ -57,6 +57,9 @@ type Request struct {
 	Streaming bool
 	// TakesTrailers says the client announced TE: trailers.
 	TakesTrailers bool
+
+	reserved [4]*Names // see Reserve; nil at the end
+	closed   bool
 }
 
 // Response is what the client gets.
@@ -118,9 +121,18 @@ type Exchange struct {
 
 	Route    *Route // nil until step 3 found one
 	Params   []Param
+	Caller   Caller // who asks, as authentication found out (step 4)
+	Signals  Signal // what limits and bans may count
 	Upstream Upstream
 	Fault    *fault.Fault // what went wrong, nil when nothing did
 	Verdicts []Verdict
+
+	// Challenges are the values of WWW-Authenticate in an answer of 401 or 403, one field each (RFC 9110 §11.6.1).
+	Challenges []string
+	// Session is what a policy of steps 4 and 9 keeps of the caller's session between the two.
+	Session any
+	// Refusal is what an authentication policy that refused keeps for its challenge, when it is asked for one.
+	Refusal any
 
 	Times Times
 	Bytes Bytes
@@ -196,6 +208,9 @@ func (x *Exchange) Begin(conn *Conn, now int64) {
 	x.Bytes = Bytes{}
 	x.Upstream = Upstream{}
 	x.Route, x.Fault, x.End = nil, nil, Completed
+	x.Caller, x.Signals, x.Session, x.Refusal = Caller{}, 0, nil, nil
+	clear(x.Challenges)
+	x.Challenges = x.Challenges[:0]
 	x.Params = x.Params[:0]
 	x.Verdicts = x.verdicts[:0]
 	x.KeepAlive = false

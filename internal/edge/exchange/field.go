@@ -119,3 +119,19 @@ func (f *Fields) removeFrom(start int, known Known, name string) {
 func (f *Field) is(known Known, name string) bool {
 	return f.Known == known && (known != Other || strings.EqualFold(f.Name, name))
 }
+
+// DropOurs removes the fields that only the gateway may set.
+func (f *Fields) DropOurs() {
+	kept := 0
+	for i := range f.list {
+		if f.list[i].Known.Ours() {
+			continue
+		}
+		if kept != i {
+			f.list[kept] = f.list[i]
+		}
+		kept++
+	}
+	clear(f.list[kept:])
+	f.list = f.list[:kept]
+}

@@ -13,6 +13,8 @@ const (
 	hopByHop kind = 1 << iota
 	// headOnly fields say how a message is framed, routed, authorised or understood.
 	headOnly
+	// ours fields tell endpoints what the gateway has found out; nobody else may.
+	ours
 )
 
 // kinds has a place for every value of a Known, so that looking one up needs no check.
@@ -43,11 +45,22 @@ var kinds = [256]kind{
 	XForwardedHost:     headOnly,
 	XForwardedPort:     headOnly,
 	XRealIP:            headOnly,
+	XConsumerID:        headOnly | ours,
+	XConsumerName:      headOnly | ours,
+	XConsumerGroups:    headOnly | ours,
+	XConsumerPlan:      headOnly | ours,
+	XAuthMethod:        headOnly | ours,
+	XAuthSubject:       headOnly | ours,
+	XAuthScope:         headOnly | ours,
+	XAnonymousConsumer: headOnly | ours,
 }
 
 // HopByHop says whether a field is about one connection of HTTP/1.1. Such fields never travel on, and HTTP/2 knows none of them
 // (RFC 9113 §8.2.2), but for TE in requests.
 func (k Known) HopByHop() bool { return kinds[k]&hopByHop != 0 }
+
+// Ours says whether a field tells endpoints what the gateway has found out about the caller. A client's is never passed on.
+func (k Known) Ours() bool { return kinds[k]&ours != 0 }
 
 // MayTrail says whether a field may stand in a trailer section. One who merges trailers into the header would be led astray by those
 // that may not (RFC 9110 §6.5.1).

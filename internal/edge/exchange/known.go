@@ -62,6 +62,14 @@ const (
 	Tracestate
 	ServerTiming
 	EarlyData
+	XConsumerID
+	XConsumerName
+	XConsumerGroups
+	XConsumerPlan
+	XAuthMethod
+	XAuthSubject
+	XAuthScope
+	XAnonymousConsumer
 	numKnown
 )
 
@@ -122,6 +130,14 @@ var knownNames = [numKnown]string{
 	Tracestate:         "Tracestate",
 	ServerTiming:       "Server-Timing",
 	EarlyData:          "Early-Data",
+	XConsumerID:        "X-Consumer-Id",
+	XConsumerName:      "X-Consumer-Name",
+	XConsumerGroups:    "X-Consumer-Groups",
+	XConsumerPlan:      "X-Consumer-Plan",
+	XAuthMethod:        "X-Auth-Method",
+	XAuthSubject:       "X-Auth-Subject",
+	XAuthScope:         "X-Auth-Scope",
+	XAnonymousConsumer: "X-Anonymous-Consumer",
 }
 
 // String is the canonical spelling, empty for Other.
@@ -224,7 +240,7 @@ func Lookup(name string) Known {
 		case 'c':
 			return match(name, ContentType)
 		case 'x':
-			return match(name, XRequestID)
+			return match(name, XRequestID, XAuthScope)
 		}
 	case 13:
 		switch name[0] | 0x20 {
@@ -238,15 +254,22 @@ func Lookup(name string) Known {
 			return match(name, IfNoneMatch)
 		case 's':
 			return match(name, ServerTiming)
+		case 'x':
+			return match(name, XConsumerID, XAuthMethod)
 		}
 	case 14:
-		return match(name, ContentLength)
+		switch name[0] | 0x20 {
+		case 'c':
+			return match(name, ContentLength)
+		case 'x':
+			return match(name, XAuthSubject)
+		}
 	case 15:
 		switch name[0] | 0x20 {
 		case 'a':
 			return match(name, AcceptEncoding, AcceptLanguage)
 		case 'x':
-			return match(name, XForwardedFor)
+			return match(name, XForwardedFor, XConsumerName, XConsumerPlan)
 		}
 	case 16:
 		switch name[0] | 0x20 {
@@ -266,7 +289,7 @@ func Lookup(name string) Known {
 		case 'i':
 			return match(name, IfModifiedSince)
 		case 'x':
-			return match(name, XForwardedProto)
+			return match(name, XForwardedProto, XConsumerGroups)
 		}
 	case 18:
 		return match(name, ProxyAuthenticate)
@@ -277,6 +300,8 @@ func Lookup(name string) Known {
 		case 'i':
 			return match(name, IfUnmodifiedSince)
 		}
+	case 20:
+		return match(name, XAnonymousConsumer)
 	}
 	return Other
 }

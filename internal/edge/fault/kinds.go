@@ -26,6 +26,16 @@ var (
 	MethodNotAllowed = &Kind{Word: "method_not_allowed", Side: Client, Status: 405, Code: Unimplemented, Title: "Method not allowed", Detail: "The path is published, but not for this method; the Allow field lists those it has."}
 )
 
+// The faults of step 4, the request policies. What they tell the client is the same whatever was wrong with its credential.
+var (
+	NotAuthenticated = &Kind{Word: "unauthenticated", Side: Client, Status: 401, Code: Unauthenticated, Title: "Credential missing or not good", Detail: "This path asks for a credential, and the request carries none that is good here. WWW-Authenticate names the kinds it takes."}
+	Forbidden        = &Kind{Word: "forbidden", Side: Client, Status: 403, Code: PermissionDenied, Title: "Not allowed", Detail: "The caller is known and may not do this."}
+	BadCredential    = &Kind{Word: "bad_credential", Side: Client, Status: 400, Code: InvalidArgument, Title: "Credential ambiguous", Detail: "The request carries a credential in more than one place or more than once. Send one."}
+	AuthUnavailable  = &Kind{Word: "auth_unavailable", Side: Gateway, Status: 503, Code: Unavailable, Title: "Cannot check credentials now", Detail: "What this gateway needs to check the credential cannot be reached. Try again shortly."}
+	HoldTooLarge     = &Kind{Word: "hold_too_large", Side: Client, Status: 413, Code: ResourceExhausted, Close: true, Title: "Body too large", Detail: "The request body is larger than this route can check."}
+	HoldFull         = &Kind{Word: "hold_full", Side: Gateway, Status: 503, Code: Unavailable, Close: true, Title: "Gateway at its limit", Detail: "The gateway holds as many request bodies as it can. Try again shortly."}
+)
+
 // The faults of steps 6 and 7, balance and upstream.
 var (
 	NoEndpoint      = &Kind{Word: "no_endpoint", Side: Gateway, Status: 503, Code: Unavailable, Title: "No endpoint available", Detail: "The API behind this route has no address to send the request to. Try again shortly."}
@@ -57,6 +67,7 @@ func Kinds() []*Kind {
 		Malformed, Framing, BadHost, LineTooLong, HeaderTooLarge, BodyTooLarge, UnknownCoding, BadVersion, BadExpectation,
 		NoTunnel, BadPath, HeaderTimeout, BodyTimeout, ClientGone, ClientSlow,
 		NoRoute, MethodNotAllowed,
+		NotAuthenticated, Forbidden, BadCredential, AuthUnavailable, HoldTooLarge, HoldFull,
 		NoEndpoint, BreakerOpen, Saturated, QueueTimeout, ConnectFailed, ConnectTimeout, UpstreamTLS, UpstreamReset, UpstreamInvalid,
 		UpstreamRefused, UpstreamTimeout, ExchangeTimeout, NoUpgrade, BadDeadline, ClientDeadline, NoDescriptors,
 		Internal,

@@ -1,6 +1,9 @@
-// Package policy is the contract of policies (steps 4, 8 and 9): what one may do to an exchange, when, and how it is built from
-// its options. A policy may look, change or answer. What alters the path itself (cache, balance, breaker, retry) is no policy
-// but a step with a folder of its own.
+// Package policy is the contract of policies (steps 4, 8 and 9): what one may do to an exchange, when, how it is built from its
+// options, and what it may hold on to. A policy may look, change or answer. What alters the path itself (cache, balance, breaker,
+// retry) is no policy but a step with a folder of its own.
+//
+// In reading order: policy.go (the contract and a route's chain), authentication.go (policies that find out who calls, asked as one),
+// world.go (what policies reach beyond the exchange), state.go (what outlives a revision).
 //
 // It refuses to know any policy. Their list and their order stand in edge/chain.
 package policy
@@ -33,6 +36,9 @@ type Response interface {
 type Options interface {
 	Decode(into any) error
 	Errorf(key, format string, args ...any) error
+	// Beside is a path as the configuration means it: relative to the file the options stand in. A file asked for is read again by
+	// a reload when it has changed.
+	Beside(path string) string
 }
 
 // Kind is one sort of policy.
@@ -41,20 +47,67 @@ type Kind struct {
 	Name string
 	// Options is a zero value of the struct its options decode into; the schema for editors is made from it.
 	Options any
-	// Build makes a policy from its options. What it returns implements at least one of Request, UpstreamResponse and Response
-	// and is used by many exchanges at once. Build does no I/O that can wait.
+	// Build makes a policy from its options and touches nothing: no file, no network, no goroutine. What it returns implements at
+	// least one of Request, UpstreamResponse, Response, Authenticator and Binder, and is used by many exchanges at once.
 	Build func(Options) (any, error)
+	// Authenticates says that what Build returns is an Authenticator, or binds to one.
+	Authenticates bool
+	// Keys says that the policy asks World.Keys for keys. World.Keys may be nil for others.
+	Keys bool
 }
 
-// Chain is the policies of one route by step, in running order. It is immutable.
+// Binder is a policy that needs more than its options: files, the network, or what outlives a revision. Bind is called each time a
+// revision with it is to be put in force, and returns the policy that runs, which implements the other interfaces. It may read files; it
+// does not wait for the network, so that a gateway starts while everybody else is down. What it gets from w.State lives on from one
+// revision to the next. An error refuses the revision.
+type Binder interface {
+	Bind(w *World) (any, error)
+}
+
+// Chain is the policies of one route by step, in running order. It is immutable once built.
 type Chain struct {
 	Requests          []Request
 	UpstreamResponses []UpstreamResponse
 	Responses         []Response
+
+	built []named // all, as Build made them
+	bound bool
+}
+
+type named struct {
+	name  string
+	built any
 }
 
 // Add puts a built policy into every step it takes part in. It reports false when that is none, which is a mistake in the policy.
-func (c *Chain) Add(built any) bool {
+// Policies that authenticate are gathered where the first of them stands.
+func (c *Chain) Add(name string, built any) bool {
+	c.built = append(c.built, named{name, built})
+	return c.place(name, built)
+}
+
+// Has says whether a policy of this name was added.
+func (c *Chain) Has(name string) bool {
+	for _, p := range c.built {
+		if p.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Chain) place(name string, built any) bool {
+	if _, is := built.(Binder); is {
+		return true // takes its places once it is bound
+	}
+	method, isMethod := built.(Authenticator)
+	if isMethod {
+		c.authentication().methods = append(c.authentication().methods, Method{name, method})
+	}
+	terms, isTerms := built.(*Terms)
+	if isTerms {
+		c.authentication().terms = *terms
+	}
 	request, isRequest := built.(Request)
 	if isRequest {
 		c.Requests = append(c.Requests, request)
@@ -67,7 +120,43 @@ func (c *Chain) Add(built any) bool {
 	if isResponse {
 		c.Responses = append(c.Responses, response)
 	}
-	return isRequest || isUpstream || isResponse
+	return isMethod || isTerms || isRequest || isUpstream || isResponse
+}
+
+// authentication is the place of all policies of this chain that authenticate.
+func (c *Chain) authentication() *authentication {
+	for _, r := range c.Requests {
+		if a, ok := r.(*authentication); ok {
+			return a
+		}
+	}
+	a := &authentication{}
+	c.Requests = append(c.Requests, a)
+	return a
+}
+
+// Bind makes the chain that runs: each Binder is replaced by what it binds to. A bound chain binds to itself.
+func (c *Chain) Bind(w *World) (*Chain, error) {
+	if c.bound {
+		return c, nil
+	}
+	out := &Chain{bound: true}
+	for _, p := range c.built {
+		built := p.built
+		if binder, is := built.(Binder); is {
+			var err error
+			if built, err = binder.Bind(w); err != nil {
+				return nil, err
+			}
+			if _, still := built.(Binder); still {
+				panic("BUG: policy " + p.name + " is to be bound once more; does what runs embed what binds?")
+			}
+		}
+		if !out.Add(p.name, built) {
+			panic("BUG: policy " + p.name + " takes part in no step once bound")
+		}
+	}
+	return out, nil
 }
 
 // Request runs step 4.

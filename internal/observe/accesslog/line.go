@@ -62,6 +62,7 @@ func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int6
 	}
 	b = appendRequest(b, x, s)
 	b = appendTLS(b, x.Conn.TLS)
+	b = appendCaller(b, &x.Caller, s)
 	b = appendNumber(b, `,"status":`, int64(x.Response.Status))
 	if code, ok := x.Response.GRPC(); ok {
 		b = appendNumber(b, `,"grpc_status":`, int64(code))
@@ -85,7 +86,7 @@ func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int6
 		b = append(b, x.End.String()...)
 		b = append(b, '"')
 	}
-	b = appendVerdicts(b, x.Verdicts)
+	b = appendVerdicts(b, x.Verdicts, x.Caller.Method)
 	b = appendSaid(b, x, s)
 	return append(b, '}', '\n')
 }
@@ -165,22 +166,32 @@ func appendFault(b []byte, f *fault.Fault, cause string) []byte {
 	return appendString(b, `,"cause":"`, cause, roomCause)
 }
 
-func appendVerdicts(b []byte, verdicts []exchange.Verdict) []byte {
+// appendVerdicts appends what policies decided, but for what the auth field tells already: that a method accepted.
+func appendVerdicts(b []byte, verdicts []exchange.Verdict, method string) []byte {
+	none := true
 	for i := range verdicts {
-		if i == 0 {
+		v := &verdicts[i]
+		if v.Word == accepted && v.Policy == method {
+			continue
+		}
+		if none {
 			b = append(b, `,"verdicts":["`...)
 		} else {
 			b = append(b, `","`...)
 		}
-		b = appendText(b, verdicts[i].Policy, roomWord)
+		none = false
+		b = appendText(b, v.Policy, roomWord)
 		b = append(b, ':')
-		b = appendText(b, verdicts[i].Word, roomWord)
+		b = appendText(b, v.Word, roomWord)
 	}
-	if len(verdicts) > 0 {
+	if !none {
 		b = append(b, '"', ']')
 	}
 	return b
 }
+
+// accepted is the word of a method that accepted a credential.
+const accepted = "accepted"
 
 // appendSaid appends what the client said about itself. Authorization, Cookie and all other fields stay out, whatever the
 // settings.

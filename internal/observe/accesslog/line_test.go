@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
 )
@@ -69,6 +70,8 @@ func eventful() *exchange.Exchange {
 	x.Response.Status, x.Upstream.Status = 200, 200 // the gateway ended it with a status of gRPC
 	x.Fail(fault.At(fault.UpstreamReset, fault.MaybeProcessed, errors.New("read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer")))
 	x.End = exchange.UpstreamBroke
+	x.Caller = exchange.Caller{Consumer: &consumer.Consumer{ID: "acme", Name: "Anna"}, Method: "jwt", Credential: "k1", Subject: "anna@example.com",
+		Issuer: "https://id.example.com", Client: "web", ScopeList: "orders:read", Claims: map[string]any{"email": "anna@example.com"}}
 	x.Judge("jwt", "ok")
 	x.Judge("rate_limit", "counted")
 	return x
@@ -91,7 +94,7 @@ func TestLine(t *testing.T) {
 		}
 	}
 	f(ordinary(), Settings{}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.0","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=…&token=…","status":200,"route":"orders","endpoint":"10.0.0.5:8080","bytes_in":120,"bytes_out":480,"total_us":6050,"upstream_us":5960,"own_us":90,"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"}`)
-	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","tls":"1.3","resumed":true,"client_cert":"f7d54c22dda5b178","status":200,"grpc_status":14,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":200,"tries":2,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
+	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true, Credential: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","tls":"1.3","resumed":true,"client_cert":"f7d54c22dda5b178","consumer":"acme","auth":"jwt","credential":"k1","status":200,"grpc_status":14,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":200,"tries":2,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
 
 	// A request that was refused before anything was known of it.
 	x := &exchange.Exchange{}
@@ -125,6 +128,17 @@ func TestOrdinary(t *testing.T) {
 		}
 	}
 	f(func(x *exchange.Exchange) {}, "")
+	f(func(x *exchange.Exchange) { x.Caller = exchange.Caller{Subject: "anna"} }, "")
+	f(func(x *exchange.Exchange) { x.Caller = eventful().Caller }, `"consumer":"acme","auth":"jwt"`)
+	f(func(x *exchange.Exchange) { x.Caller.Consumer = &consumer.Consumer{ID: "visitors"} }, `"consumer":"visitors"`)
+	f(func(x *exchange.Exchange) { x.Caller.Method = "jwt"; x.Judge("jwt", "accepted") }, `"auth":"jwt"`)
+	f(func(x *exchange.Exchange) {
+		x.Caller.Method = "jwt"
+		x.Judge("api_key", "accepted")
+		x.Judge("jwt", "accepted")
+		x.Judge("authorize", "dry_run_scope")
+	}, `"auth":"jwt","verdicts":["api_key:accepted","authorize:dry_run_scope"]`)
+	f(func(x *exchange.Exchange) { x.Judge("jwt", "expired") }, `"verdicts":["jwt:expired"]`)
 	f(func(x *exchange.Exchange) { x.Conn.Listener = "public" }, `"listener":"public"`)
 	f(func(x *exchange.Exchange) { x.Conn.Listener = "unix:/run/a" }, "")
 	f(func(x *exchange.Exchange) { x.Request.Minor = 0 }, `"proto":"HTTP/1.0"`)
@@ -194,6 +208,16 @@ func TestLinePrivate(t *testing.T) {
 			t.Errorf("the line tells %q: %s", secret, line)
 		}
 	}
+	if strings.Contains(line, "credential") {
+		t.Errorf("nobody asked for the credential: %s", line)
+	}
+	line = lineOf(x, Settings{Client: ClientFull, Query: QueryFull, Referer: true, Credential: true})
+	for _, personal := range []string{"Anna", "anna", "id.example.com", `"web"`, "orders:read"} {
+		if strings.Contains(line, personal) {
+			t.Errorf("whatever the settings, the line must not tell %q: %s", personal, line)
+		}
+	}
+	line = lineOf(x, Settings{Referer: true})
 	if !strings.Contains(line, "->client:5123: broken pipe") {
 		t.Errorf("the cause is gone altogether: %s", line)
 	}
@@ -216,6 +240,8 @@ func TestLineBounded(t *testing.T) {
 		x.Upstream = exchange.Upstream{Name: long, Endpoint: long, Opened: long, Why: long, Tries: 1 << 60, Status: 1 << 60}
 		x.Fault.Cause = errors.New(long)
 		x.Fault.Kind = &fault.Kind{Word: long}
+		x.Caller = exchange.Caller{Consumer: &consumer.Consumer{ID: long}, Method: long, Credential: long}
+		x.Verdicts = x.Verdicts[:0]
 		for range 20 {
 			x.Judge(long, long)
 		}
@@ -226,7 +252,7 @@ func TestLineBounded(t *testing.T) {
 		x.Response.Status = 1 << 60
 		x.Bytes = exchange.Bytes{In: huge, Out: huge, UpstreamIn: huge, UpstreamOut: huge}
 		x.Times.Done = 1 << 61
-		for _, s := range []Settings{{Client: ClientFull, Query: QueryFull, Referer: true}, {Query: QueryNames, QueryKeep: []string{"a"}}} {
+		for _, s := range []Settings{{Client: ClientFull, Query: QueryFull, Referer: true, Credential: true}, {Query: QueryNames, QueryKeep: []string{"a"}}} {
 			line := lineOf(x, s)
 			if len(line) > maxLine {
 				t.Errorf("a line of %d bytes; maxLine is %d", len(line), maxLine)
@@ -285,7 +311,7 @@ func checkLine(t *testing.T, line string) {
 // allFields is every field an exchange's line can have.
 var allFields = func() map[string]bool {
 	var fields map[string]any
-	line := lineOf(eventful(), Settings{Referer: true})
+	line := lineOf(eventful(), Settings{Referer: true, Credential: true})
 	if err := json.Unmarshal([]byte(line), &fields); err != nil {
 		panic(err)
 	}

@@ -40,6 +40,9 @@ type Settings struct {
 	QueryKeep []string
 	// Referer asks for the Referer field. Its query is left out unless Query is QueryFull.
 	Referer bool
+	// Credential asks for the name of the credential that was shown. It is never the secret, but tells one person's requests from
+	// another's where persons share a consumer.
+	Credential bool
 }
 
 // DefaultBuffer is how many bytes of lines may wait when nothing else is asked for.

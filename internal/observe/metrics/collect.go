@@ -19,6 +19,9 @@ var (
 	sent          = describe("client_sent_bytes_total", "Bytes sent to clients, heads included.", "route")
 	faults        = describe("faults_total", "Exchanges that ended in a fault, by kind and whose fault it was.", "kind", "side")
 	ends          = describe("unfinished_total", "Exchanges that did not end with a complete response, by how they ended.", "end")
+	verdicts      = describe("policy_verdicts_total", "What policies decided, by policy and the word in the log.", "policy", "verdict")
+	byConsumer    = describe("consumer_requests_total", "Exchanges of consumers that are over, by class of the answer; none means that no response was sent.", "consumer", "class")
+	figuresLost   = describe("metrics_figures_dropped", "Figures of policies that this page leaves out, since there are too many or they do not go together.")
 	upRequests    = describe("upstream_requests_total", "Exchanges that were sent or attempted to an upstream, by class of the answer; none means that there was none.", "upstream", "class")
 	upDuration    = describe("upstream_duration_seconds", "The part of the duration of an exchange that was its upstream's.", "upstream")
 	upRetries     = describe("upstream_retries_total", "Further tries after a first one.", "upstream")
@@ -75,7 +78,7 @@ var (
 
 // all lists the metrics for Describe.
 var all = []*prometheus.Desc{
-	requests, grpcResponses, duration, ownDuration, received, sent, faults, ends, upRequests, upDuration, upRetries, upReused, upOpened, namesFolded,
+	requests, grpcResponses, duration, ownDuration, received, sent, faults, ends, verdicts, byConsumer, figuresLost, upRequests, upDuration, upRetries, upReused, upOpened, namesFolded,
 	listenOpen, listenParked, listenAccept, listenRefused, listenRequest, handshakes, handshaking, handshakeMost,
 	h2Streams, h2Refused, h2Malformed, h2ResetsIn, h2ResetsOut, h2GoAways, h2Guards,
 	certExpiry, certProblem, certSwaps, certRefusals, certStapled, certAlarm, ticketsTurned, ticketsBad, acmeNames, acmeOrders, acmeRevoked, acmeAnswers,
@@ -99,6 +102,7 @@ func (c collector) Describe(to chan<- *prometheus.Desc) {
 func (c collector) Collect(to chan<- prometheus.Metric) {
 	out := output(to)
 	c.m.collectRoutes(out)
+	c.m.collectCallers(out)
 	c.m.collectUpstreams(out)
 	c.m.collectRest(out)
 	c.m.sources.Load().collect(out)

@@ -92,7 +92,9 @@ type shard struct {
 	faults    [maxKinds]uint64
 	ends      [maxEnds]uint64
 	spoken    [maxWords][spokenWays]uint64 // by listener and way
-	_         [64]byte                     // keeps the next shard's lock off this one's cache line
+	verdicts  [MaxVerdicts]uint64
+	consumers []consumerCell
+	_         [64]byte // keeps the next shard's lock off this one's cache line
 }
 
 const (
@@ -156,7 +158,7 @@ func (m *Metrics) lock(x *exchange.Exchange) *shard {
 	return &m.shards[own]
 }
 
-// Observe counts a finished exchange. It allocates only for a word never seen before, and keeps nothing of x.
+// Observe counts a finished exchange. It allocates only for a word or a consumer never seen before, and keeps nothing of x.
 func (m *Metrics) Observe(x *exchange.Exchange) {
 	total, upstream := x.Shares(x.Times.Done)
 	// How long a tunnel stood says nothing about how fast anyone was.
@@ -164,6 +166,7 @@ func (m *Metrics) Observe(x *exchange.Exchange) {
 	code := placeOf(x.Response.Status)
 	listener, way := m.listeners.index(x.Conn.Listener), wayOf(x)
 	status, grpc := x.Response.GRPC()
+	judged, consumer := m.judged(x), m.consumer(x)
 	slot := 0
 	if x.Route != nil {
 		slot = x.Route.Slot
@@ -199,6 +202,7 @@ func (m *Metrics) Observe(x *exchange.Exchange) {
 	if x.End != exchange.Completed && int(x.End) < maxEnds {
 		s.ends[x.End]++
 	}
+	s.countCaller(&judged, consumer, x.Response.Status)
 	s.mu.Unlock()
 }
 

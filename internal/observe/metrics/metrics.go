@@ -5,8 +5,8 @@
 // others keep (connections, pools, health, the configuration) are asked for at the same time through Sources.
 //
 // Every metric is described in docs/metrics.md. The number of series is bounded: by the slots for routes and upstreams, by the
-// registered status codes, by the listed kinds of faults, by room for sixteen reasons and listeners and for a thousand
-// certificates. The package refuses labels whose values a client chooses (path, host, address, user agent), percentiles in
+// registered status codes, by the listed kinds of faults, by room for sixteen reasons and listeners, for 256 verdicts, and for a
+// thousand each of certificates, consumers and figures of policies. The package refuses labels whose values a client chooses (path, host, address, user agent), percentiles in
 // /metrics, and the global registry.
 package metrics
 
@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
 )
 
@@ -44,6 +45,8 @@ type Metrics struct {
 	reasons *words
 	// listeners has no slots: the exchange carries the listener's name, which is found among so few faster than a slot is kept.
 	listeners *words
+	verdicts  *numbers[exchange.Verdict]
+	consumers *numbers[string] // by id
 	build     Build
 	sources   atomic.Pointer[Sources]
 	registry  *prometheus.Registry
@@ -51,12 +54,15 @@ type Metrics struct {
 
 // New makes the counters and a registry of their own that also shows the Go runtime and the process.
 func New(o Options) *Metrics {
-	m := &Metrics{shards: make([]shard, max(o.Shards, 2)), reasons: newWords(), listeners: newWords(), build: o.Build}
+	m := &Metrics{shards: make([]shard, max(o.Shards, 2)), reasons: newWords(), listeners: newWords(), build: o.Build,
+		verdicts:  newNumbers(MaxVerdicts, exchange.Verdict{Policy: Other, Word: Other}, plainVerdict),
+		consumers: newNumbers(MaxConsumers, Other, plain),
+	}
 	m.sources.Store(&Sources{})
 	m.Routes = newSlots(MaxRoutes, m.growRoutes)
 	m.Upstreams = newSlots(MaxUpstreams, m.growUpstreams)
 	m.registry = prometheus.NewRegistry()
-	m.registry.MustRegister(collector{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(collector{m}, figured{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

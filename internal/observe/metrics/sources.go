@@ -10,6 +10,8 @@ type Sources struct {
 	TLS       func() TLS
 	Config    func() Config
 	Log       func() Log
+	// Figures calls yield for each number that policies and what they share keep. Unlike others it may name one several times.
+	Figures func(yield func(Figure))
 }
 
 // Count is how often something happened for a reason. Reasons are a fixed, small set of words.

@@ -36,6 +36,9 @@ type Options struct {
 	Metrics prometheus.Gatherer
 	// Checks must all hold for /readyz to answer 200.
 	Checks []Check
+	// Aids are conditions that /readyz tells of and that it does not depend on: without them the gateway goes on as well as it can, and
+	// taking all gateways of a fleet away because they share one store would be worse.
+	Aids []Check
 	// ErrorLog takes what goes wrong in a scrape or a connection; nil drops it.
 	ErrorLog *log.Logger
 }
@@ -56,6 +59,7 @@ const (
 // Status answers for one gateway. All methods may be called from any goroutine.
 type Status struct {
 	checks   []Check
+	aids     []Check
 	draining atomic.Bool
 	mux      *http.ServeMux
 	errorLog *log.Logger
@@ -63,7 +67,7 @@ type Status struct {
 
 // New makes the handler.
 func New(o Options) *Status {
-	s := &Status{checks: o.Checks, mux: http.NewServeMux(), errorLog: o.ErrorLog}
+	s := &Status{checks: o.Checks, aids: o.Aids, mux: http.NewServeMux(), errorLog: o.ErrorLog}
 	if s.errorLog == nil {
 		s.errorLog = log.New(discard{}, "", 0)
 	}
@@ -112,16 +116,22 @@ func (s *Status) ready(w http.ResponseWriter, _ *http.Request) {
 	if s.draining.Load() {
 		reasons = append(reasons, reason{"drain", "the gateway is stopping"})
 	}
-	for _, c := range s.checks {
-		if ok, why := c.Ready(); !ok {
-			reasons = append(reasons, reason{c.Name, why})
-		}
-	}
+	reasons = append(reasons, unmet(s.checks)...)
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, map[string]any{"ready": len(reasons) == 0, "reasons": reasons})
+	answer(w, status, map[string]any{"ready": len(reasons) == 0, "reasons": reasons, "degraded": unmet(s.aids)})
+}
+
+func unmet(checks []Check) []reason {
+	reasons := []reason{}
+	for _, c := range checks {
+		if ok, why := c.Ready(); !ok {
+			reasons = append(reasons, reason{c.Name, why})
+		}
+	}
+	return reasons
 }
 
 func answer(w http.ResponseWriter, status int, value any) {

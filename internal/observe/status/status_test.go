@@ -32,7 +32,7 @@ func TestAnswers(t *testing.T) {
 	s := New(Options{Metrics: registry(), Checks: []Check{
 		{"config", func() (bool, string) { return configOK.Load(), "no revision yet" }},
 		{"listeners", func() (bool, string) { return true, "" }},
-	}})
+	}, Aids: []Check{{"store", func() (bool, string) { return false, "away" }}, {"other", func() (bool, string) { return true, "" }}}})
 	f := func(method, path string, status int, body string) {
 		t.Helper()
 		w := httptest.NewRecorder()
@@ -48,11 +48,11 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 	f("GET", "/healthz", 200, `{"alive":true}`)
-	f("GET", "/readyz", 503, `{"ready":false,"reasons":[{"check":"config","reason":"no revision yet"}]}`)
+	f("GET", "/readyz", 503, `{"degraded":[{"check":"store","reason":"away"}],"ready":false,"reasons":[{"check":"config","reason":"no revision yet"}]}`)
 	configOK.Store(true)
-	f("GET", "/readyz", 200, `{"ready":true,"reasons":[]}`)
+	f("GET", "/readyz", 200, `{"degraded":[{"check":"store","reason":"away"}],"ready":true,"reasons":[]}`)
 	s.Drain()
-	f("GET", "/readyz", 503, `{"ready":false,"reasons":[{"check":"drain","reason":"the gateway is stopping"}]}`)
+	f("GET", "/readyz", 503, `{"degraded":[{"check":"store","reason":"away"}],"ready":false,"reasons":[{"check":"drain","reason":"the gateway is stopping"}]}`)
 	f("GET", "/healthz", 200, `{"alive":true}`)
 	f("GET", "/", 404, `{"error":"no such page","pages":["/metrics","/healthz","/readyz"]}`)
 	f("GET", "/metrics/x", 404, `{"error":"no such page","pages":["/metrics","/healthz","/readyz"]}`)

@@ -121,3 +121,5 @@ func TestResponseAlone(t *testing.T) {
 		t.Errorf("%q, want %q", got, x.ID)
 	}
 }
+
+func (options) Beside(path string) string { return path }

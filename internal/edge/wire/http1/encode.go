@@ -175,7 +175,7 @@ func (w *writer) flush(run []byte) error {
 
 // copy writes a whole body behind what was gathered. Two kinds of error are told apart: read is the source's, write the
 // destination's.
-func (w *writer) copy(b exchange.Body, how framed, trailer *exchange.Fields) (read, write error) {
+func (w *writer) copy(b exchange.Body, how framed, trailer *exchange.Fields, of *exchange.Request) (read, write error) {
 	direct, _ := b.(*body)
 	for {
 		if !b.Buffered() {
@@ -203,7 +203,7 @@ func (w *writer) copy(b exchange.Body, how framed, trailer *exchange.Fields) (re
 		}
 	}
 	w.last.Store(true)
-	w.finish(how, trailer)
+	w.finish(how, trailer, of)
 	return nil, nil
 }
 
@@ -300,14 +300,17 @@ func (w *writer) run(run []byte, how framed) error {
 	return nil
 }
 
-// finish gathers what ends a body.
-func (w *writer) finish(how framed, trailer *exchange.Fields) {
+// finish gathers what ends a body, with its trailers but for those whose names are reserved in the request it is of; of is nil for a
+// response.
+func (w *writer) finish(how framed, trailer *exchange.Fields, of *exchange.Request) {
 	if how != byChunks {
 		return
 	}
 	w.out = append(w.out, "0\r\n"...)
 	for _, f := range trailer.All() {
-		w.out = appendField(w.out, f.Name, f.Value)
+		if !of.Reserved(f.Name) {
+			w.out = appendField(w.out, f.Name, f.Value)
+		}
 	}
 	w.out = append(w.out, "\r\n"...)
 }

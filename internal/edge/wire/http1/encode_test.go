@@ -142,7 +142,7 @@ func TestWriterFrames(t *testing.T) {
 		done := make(chan error)
 		go func() {
 			w.lend()
-			read, write := w.copy(&inMemory{runs: runs}, how, &trailer)
+			read, write := w.copy(&inMemory{runs: runs}, how, &trailer, nil)
 			if write == nil {
 				write = read
 			}

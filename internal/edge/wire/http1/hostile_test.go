@@ -72,7 +72,7 @@ func (l *lone) note(x *exchange.Exchange, text []byte) {
 	if len(text) > 0 {
 		w.gather(text, how)
 	}
-	w.finish(how, &x.Request.Trailer)
+	w.finish(how, &x.Request.Trailer, &x.Request)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen = append(l.seen, x.Request.Method+" "+x.Request.Path)

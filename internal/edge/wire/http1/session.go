@@ -290,7 +290,7 @@ func (s *Session) Encode(x *exchange.Exchange) *fault.Fault {
 	d.out.out = appendResponse(d.out.out, x, how, max(x.Times.FirstByte, x.Times.Start))
 	var read, write error
 	if how != noContent && x.Response.Body != nil {
-		read, write = d.out.copy(x.Response.Body, how, &x.Response.Trailer)
+		read, write = d.out.copy(x.Response.Body, how, &x.Response.Trailer, nil)
 	}
 	if write == nil && (read == nil || s.conn.Out() > mark) {
 		write = d.out.flush(nil)

@@ -106,7 +106,7 @@ func (t *Try) gather() (whole bool, f *fault.Fault) {
 	for b.Buffered() {
 		run, err := b.Next()
 		if err == io.EOF {
-			t.out.finish(how, &t.x.Request.Trailer)
+			t.out.finish(how, &t.x.Request.Trailer, &t.x.Request)
 			return true, nil
 		}
 		if err != nil {
@@ -230,7 +230,7 @@ func (t *Try) runSend() {
 		t.pending = nil
 	}
 	if t.sink == nil {
-		t.source, t.sink = t.out.copy(t.x.Request.Body, how, &t.x.Request.Trailer)
+		t.source, t.sink = t.out.copy(t.x.Request.Body, how, &t.x.Request.Trailer, &t.x.Request)
 	}
 	if t.source == nil && t.sink == nil {
 		t.sink = t.out.flush(nil)

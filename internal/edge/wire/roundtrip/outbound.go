@@ -82,9 +82,9 @@ var errStopped = errors.New("the exchange is over")
 type outbound struct {
 	mu      sync.Mutex // held by the reader; whoever stops it waits for it here
 	body    exchange.Body
-	from    *exchange.Fields // the trailers of body
-	trailer http.Header      // where they go
-	rest    []byte           // what is left of the last run
+	from    *exchange.Request // whose body it is, with the trailers
+	trailer http.Header       // where they go
+	rest    []byte            // what is left of the last run
 
 	awaiting bool          // the client was not told to send its body yet
 	wants    chan struct{} // capacity 1: it is time to tell it
@@ -156,7 +156,10 @@ func (o *outbound) Read(p []byte) (int, error) {
 // end hands the trailers over, which are known now.
 func (o *outbound) end() {
 	if o.trailer != nil {
-		for _, f := range o.from.All() {
+		for _, f := range o.from.Trailer.All() {
+			if o.from.Reserved(f.Name) {
+				continue
+			}
 			name := textproto.CanonicalMIMEHeaderKey(strings.Clone(f.Name))
 			o.trailer[name] = append(o.trailer[name], strings.Clone(f.Value))
 			o.bytes.Add(int64(len(f.Name) + len(f.Value) + len(": \r\n")))

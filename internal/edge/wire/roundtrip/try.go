@@ -73,7 +73,7 @@ func (t *Try) Do(x *exchange.Exchange, codec exchange.Codec, o *exchange.Outgoin
 	x.Times.Sent = now
 	t.x, t.codec, t.watch, t.patience = x, codec, watch, patience
 	t.readMark = t.conn.carrier.read.Load()
-	t.out.body, t.out.from, t.out.awaiting, t.out.over = x.Request.Body, &x.Request.Trailer, x.Request.Continue, t.over
+	t.out.body, t.out.from, t.out.awaiting, t.out.over = x.Request.Body, &x.Request, x.Request.Continue, t.over
 	t.out.codec, t.out.closed = codec, make(chan struct{})
 	if t.out.awaiting {
 		t.out.wants, t.out.granted = make(chan struct{}, 1), make(chan struct{})

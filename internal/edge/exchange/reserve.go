@@ -1,0 +1,86 @@
+package exchange
+
+// Names are names of fields that a policy alone may write on requests. A set is made once and shared.
+type Names struct{ list []string }
+
+// NewNames makes a set of names, in any case.
+func NewNames(list ...string) *Names { return &Names{list} }
+
+// Has says whether endpoints may take a name for one of the set: in any case, and with underscores for hyphens, as CGI does.
+func (n *Names) Has(name string) bool {
+	for _, ours := range n.list {
+		if len(ours) == len(name) && looksLike(ours, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func looksLike(a, b string) bool {
+	for i := range len(a) {
+		if plain(a[i]) != plain(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func plain(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c | 0x20
+	case c == '_':
+		return '-'
+	}
+	return c
+}
+
+// Reserve takes names from the client: what it sent under them is removed now, and what it sends later as trailers does not go on. Policies
+// that tell endpoints something under names of the operator's choice reserve them on every request they see, whatever becomes of it.
+func (r *Request) Reserve(names *Names) {
+	if names == nil || len(names.list) == 0 {
+		return
+	}
+	r.Header.dropNames(names)
+	for i := range r.reserved {
+		if r.reserved[i] == names {
+			return
+		}
+		if r.reserved[i] == nil {
+			r.reserved[i] = names
+			return
+		}
+	}
+	r.closed = true // more policies than there are kinds: no trailer goes on
+}
+
+// Reserved says whether a trailer of this name must not go on. A nil request reserves nothing.
+func (r *Request) Reserved(name string) bool {
+	if r == nil {
+		return false
+	}
+	for _, names := range r.reserved {
+		if names == nil {
+			return r.closed
+		}
+		if names.Has(name) {
+			return true
+		}
+	}
+	return r.closed
+}
+
+func (f *Fields) dropNames(names *Names) {
+	kept := 0
+	for i := range f.list {
+		if names.Has(f.list[i].Name) {
+			continue
+		}
+		if kept != i {
+			f.list[kept] = f.list[i]
+		}
+		kept++
+	}
+	clear(f.list[kept:])
+	f.list = f.list[:kept]
+}

@@ -1,0 +1,169 @@
+// Package apikey is the policy api_key (step 4): callers show a key, and its hash says who they are.
+//
+// In reading order: apikey.go (options, and the life of a key), find.go (where keys stand in a request, and how they are taken out of it).
+//
+// It refuses keys that stand in more than one place, and to tell whether a key is unknown, mistyped or expired. It never compares a key
+// itself: what is looked up is a hash, so how long it takes says nothing about how much of a key was right.
+package apikey
+
+import (
+	"strings"
+	"time"
+
+	"straum.dev/straum/internal/consumer"
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
+	"straum.dev/straum/internal/edge/policy"
+)
+
+// Options are those of the policy.
+type Options struct {
+	Header  string `yaml:"header" default:"X-Api-Key" length:"0..64" doc:"Name of the field that carries the key; empty to take none from the header."`
+	Scheme  string `yaml:"scheme" length:"0..32" doc:"The word in front of the key, such as ApiKey or Bearer; needed when header is Authorization."`
+	Query   string `yaml:"query" length:"0..64" doc:"Name of a query parameter that may carry the key. None when left out: addresses end up in logs, histories and Referer."`
+	Cookie  string `yaml:"cookie" length:"0..64" doc:"Name of a cookie that may carry the key. None when left out."`
+	Forward bool   `yaml:"forward" default:"false" doc:"Leave the key in the header or cookie for the endpoint. A key in the query is taken out all the same."`
+	Realm   string `yaml:"realm" default:"api" length:"1..128" doc:"What WWW-Authenticate calls the place the key is for."`
+}
+
+// Kind is the policy for the chain.
+var Kind = policy.Kind{Name: "api_key", Options: Options{}, Build: build, Authenticates: true}
+
+// maxKey is the longest key that is looked at, in bytes.
+const maxKey = 512
+
+// unbound is the policy before it knows any consumers.
+type unbound struct{ settings }
+
+type settings struct {
+	place
+	forward        bool
+	missing, wrong string // challenges
+}
+
+func build(o policy.Options) (any, error) {
+	var options Options
+	if err := o.Decode(&options); err != nil {
+		return nil, err
+	}
+	k := settings{forward: options.Forward}
+	k.header, k.scheme, k.query, k.cookie = options.Header, options.Scheme, options.Query, options.Cookie
+	switch k.known = exchange.Lookup(k.header); {
+	case k.header == "" && k.query == "" && k.cookie == "":
+		return nil, o.Errorf("header", "no place is left where a key may stand; name a header, a query parameter or a cookie")
+	case k.header != "" && strings.Trim(k.header, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "":
+		return nil, o.Errorf("header", "%q is not a field name: letters, digits and hyphens are allowed", k.header)
+	case k.known == exchange.Authorization && k.scheme == "":
+		return nil, o.Errorf("header", "Authorization carries more than a key; add the word in front of it, such as scheme: ApiKey")
+	case k.known != exchange.Other && k.known != exchange.Authorization:
+		return nil, o.Errorf("header", "%s has a meaning of its own in HTTP or to this gateway; choose another name, such as X-Api-Key", k.known)
+	case k.scheme != "" && !grammar.IsToken(k.scheme):
+		return nil, o.Errorf("scheme", "%q is not a word of RFC 9110 §11.1: no spaces, quotes and the like", k.scheme)
+	case k.scheme != "" && k.header == "":
+		return nil, o.Errorf("scheme", "the scheme stands in front of a key in a header, and header is empty")
+	case k.query != "" && !plain(k.query):
+		return nil, o.Errorf("query", "%q is not a name for a parameter: letters, digits, - . and _ are allowed", k.query)
+	case k.cookie != "" && !plain(k.cookie):
+		return nil, o.Errorf("cookie", "%q is not a name for a cookie: letters, digits, - . and _ are allowed", k.cookie)
+	case !quotable(options.Realm):
+		return nil, o.Errorf("realm", "%q cannot be quoted: printable ASCII without quotes and backslashes is allowed", options.Realm)
+	}
+	scheme := "ApiKey"
+	if k.scheme != "" {
+		scheme = k.scheme
+	}
+	k.missing = scheme + ` realm="` + options.Realm + `"`
+	k.wrong = k.missing
+	if strings.EqualFold(scheme, "Bearer") { // RFC 6750 §3.1 asks for the reason
+		k.wrong += `, error="invalid_token"`
+	}
+	return &unbound{k}, nil
+}
+
+// Bind implements policy.Binder.
+func (u *unbound) Bind(w *policy.World) (any, error) {
+	return &running{u.settings, w.Consumers}, nil
+}
+
+// running is the policy with the consumers of its revision.
+type running struct {
+	settings
+	consumers *consumer.Directory
+}
+
+// Authenticate implements policy.Authenticator.
+func (k *running) Authenticate(x *exchange.Exchange) policy.Finding {
+	key, found := k.find(x)
+	if found == 0 {
+		return policy.Nothing
+	}
+	// What must not reach a log goes before anything is decided.
+	k.cutQuery(x)
+	if !k.forward {
+		k.cutCookie(x)
+	}
+	if found > 1 {
+		x.Fail(fault.New(fault.BadCredential, nil))
+		return policy.Refused
+	}
+	if !wellFormed(key) {
+		return k.refuse(x, "malformed")
+	}
+	c, ok := k.consumers.Key(consumer.Hash(key))
+	if !ok {
+		return k.refuse(x, "unknown")
+	}
+	now := time.Now().Unix()
+	if c.Expired(now) {
+		return k.refuse(x, "expired")
+	}
+	c.Use(now)
+	x.Caller.Consumer, x.Caller.Credential = c.Consumer, c.ID
+	x.Caller.Scopes, x.Caller.ScopeList = c.Scopes, c.ScopeList
+	return policy.Accepted
+}
+
+func (k *running) refuse(x *exchange.Exchange, word string) policy.Finding {
+	x.Judge(Kind.Name, word)
+	return policy.Refused
+}
+
+// Challenge implements policy.Authenticator.
+func (k *running) Challenge(x *exchange.Exchange, finding policy.Finding) {
+	if finding == policy.Refused {
+		x.Challenges = append(x.Challenges, k.wrong)
+		return
+	}
+	x.Challenges = append(x.Challenges, k.missing)
+}
+
+// Hide implements policy.Authenticator.
+func (k *running) Hide(x *exchange.Exchange) {
+	k.cutQuery(x)
+	if !k.forward {
+		k.cutCookie(x)
+		k.cutHeader(x)
+	}
+}
+
+// wellFormed says whether something may be a key at all: visible ASCII, and when it begins like one of ours, with the right checksum. That can
+// be computed by anyone, so refusing early tells nothing.
+func wellFormed(key string) bool {
+	return key != "" && len(key) <= maxKey && grammar.IsVisible(key) && consumer.FormOf(key) != consumer.Damaged
+}
+
+// plain says whether a name needs no escapes anywhere.
+func plain(name string) bool {
+	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == ""
+}
+
+// quotable says whether text can stand in a quoted string as it is (RFC 9110 §5.6.4).
+func quotable(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}

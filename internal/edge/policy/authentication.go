@@ -1,0 +1,182 @@
+package policy
+
+import (
+	"straum.dev/straum/internal/consumer"
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+)
+
+// Finding is what a policy that authenticates made of a request.
+type Finding uint8
+
+// The findings.
+const (
+	// Nothing: the request shows no credential of this kind.
+	Nothing Finding = iota
+	// Accepted: it shows a good one, and x.Caller says whose.
+	Accepted
+	// Refused: it shows one that is not good. Why is a word in x.Judge for the log; the client is not told.
+	Refused
+)
+
+// Authenticator is a policy of step 4 that finds out who calls. All of a route are asked as one, see Terms, so that a route may take
+// several kinds of credentials.
+type Authenticator interface {
+	// Authenticate looks for a credential of the policy's kind and judges it. With Accepted it has filled in x.Caller, which was
+	// empty before; with anything else it leaves it alone. It may end the exchange instead, with x.Respond or x.Fail, as when it cannot
+	// judge at the moment; the finding is not looked at then.
+	Authenticate(x *exchange.Exchange) Finding
+	// Challenge is called when nobody was accepted, and says how to do better: it appends to x.Challenges, or answers with x.Respond,
+	// as a login page does. finding is what Authenticate found.
+	Challenge(x *exchange.Exchange, finding Finding)
+	// Hide takes the credential out of the request when endpoints are not to see it. It is called once somebody was accepted, by
+	// whichever method, and also when the request goes on as anonymous.
+	Hide(x *exchange.Exchange)
+}
+
+// Terms say how the authenticators of a route are asked. A chain has one at most; without one, one method alone may be there.
+type Terms struct {
+	// All asks that every method accepts; otherwise one that does is enough, and the first counts.
+	All bool
+	// Anonymous stands for callers who show no credential at all; nil refuses them. One who shows a bad credential is always refused.
+	Anonymous *consumer.Consumer
+	// Silent keeps from endpoints who calls: none of the fields of exchange.Known.Ours is sent.
+	Silent bool
+}
+
+// Method is one authenticator under the name of its policy.
+type Method struct {
+	Name string
+	Authenticator
+}
+
+// authentication asks the authenticators of a route as one.
+type authentication struct {
+	methods []Method
+	terms   Terms
+}
+
+// maxMethods is how many authenticators one route may have: there are fewer kinds.
+const maxMethods = 16
+
+// Request implements Request.
+func (a *authentication) Request(x *exchange.Exchange) {
+	if len(a.methods) == 0 {
+		return // terms for every route, on one without a method
+	}
+	var found [maxMethods]Finding
+	var caller exchange.Caller
+	accepted, shown := 0, false
+	for i := range a.methods {
+		x.Caller = exchange.Caller{}
+		found[i] = a.methods[i].Authenticate(x)
+		if x.Answered() || x.Fault != nil {
+			x.Caller = exchange.Caller{}
+			return
+		}
+		switch found[i] {
+		case Accepted:
+			x.Caller.Method = a.methods[i].Name
+			x.Judge(a.methods[i].Name, "accepted")
+			if accepted++; !a.terms.All {
+				a.accept(x)
+				return
+			}
+			if !join(&caller, &x.Caller) {
+				x.Judge("authenticate", "different_consumers")
+				found[i] = Refused
+				accepted--
+			}
+			shown = true
+		case Refused:
+			shown = true
+		}
+		if a.terms.All && found[i] != Accepted && (found[i] == Refused || shown) {
+			break // it can only fail now
+		}
+	}
+	x.Caller = caller
+	switch {
+	case a.terms.All && accepted == len(a.methods) && accepted > 0:
+		a.accept(x)
+	case !shown && a.terms.Anonymous != nil:
+		x.Caller = exchange.Caller{Consumer: a.terms.Anonymous}
+		x.Judge("authenticate", "anonymous")
+		a.accept(x)
+	default:
+		a.refuse(x, found[:len(a.methods)], shown)
+	}
+}
+
+// join adds what one more method found. It reports false when the two name different consumers.
+func join(all, one *exchange.Caller) bool {
+	if all.Consumer != nil && one.Consumer != nil && all.Consumer.ID != one.Consumer.ID {
+		return false
+	}
+	if all.Method == "" {
+		*all = *one
+		return true
+	}
+	if all.Consumer == nil {
+		all.Consumer = one.Consumer
+	}
+	if all.Subject == "" {
+		all.Subject, all.Issuer, all.Client = one.Subject, one.Issuer, one.Client
+	}
+	if all.Claims == nil {
+		all.Claims = one.Claims
+	}
+	if all.Scopes == nil {
+		all.Scopes, all.ScopeList = one.Scopes, one.ScopeList
+	}
+	return true
+}
+
+// accept sends the request on, with what endpoints are to know of the caller.
+func (a *authentication) accept(x *exchange.Exchange) {
+	for i := range a.methods {
+		a.methods[i].Hide(x)
+	}
+	if a.terms.Silent {
+		return
+	}
+	h, c := &x.Request.Header, &x.Caller
+	if c.Consumer != nil {
+		h.Append(exchange.XConsumerID, exchange.XConsumerID.String(), c.Consumer.ID)
+		h.Append(exchange.XConsumerName, exchange.XConsumerName.String(), c.Consumer.Name)
+		if c.Consumer.GroupList != "" {
+			h.Append(exchange.XConsumerGroups, exchange.XConsumerGroups.String(), c.Consumer.GroupList)
+		}
+		if c.Consumer.Plan != nil {
+			h.Append(exchange.XConsumerPlan, exchange.XConsumerPlan.String(), c.Consumer.Plan.Name)
+		}
+	}
+	if c.Method == "" {
+		h.Append(exchange.XAnonymousConsumer, exchange.XAnonymousConsumer.String(), "true")
+		return
+	}
+	h.Append(exchange.XAuthMethod, exchange.XAuthMethod.String(), c.Method)
+	if c.Subject != "" {
+		h.Append(exchange.XAuthSubject, exchange.XAuthSubject.String(), c.Subject)
+	}
+	if c.ScopeList != "" {
+		h.Append(exchange.XAuthScope, exchange.XAuthScope.String(), c.ScopeList)
+	}
+}
+
+// refuse answers one who was not accepted. A policy may take the answer over, as one that sends browsers to a login page does.
+func (a *authentication) refuse(x *exchange.Exchange, found []Finding, shown bool) {
+	x.Caller = exchange.Caller{}
+	if shown {
+		x.Signals |= exchange.AuthFailed
+	} else {
+		x.Judge("authenticate", "missing")
+	}
+	for i := range a.methods {
+		a.methods[i].Challenge(x, found[i])
+		if x.Answered() || x.Fault != nil {
+			return
+		}
+	}
+	x.Fail(fault.New(fault.NotAuthenticated, nil))
+}

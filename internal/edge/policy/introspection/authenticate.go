@@ -1,0 +1,161 @@
+package introspection
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"slices"
+
+	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/policy"
+	"straum.dev/straum/internal/introspect"
+	"straum.dev/straum/internal/token"
+)
+
+// Authenticate implements policy.Authenticator. With a token that is remembered it allocates nothing.
+func (p *introspection) Authenticate(x *exchange.Exchange) policy.Finding {
+	s := p.find(&x.Request)
+	switch {
+	case s.times == 0:
+		return policy.Nothing
+	case s.times > 1:
+		x.Judge(name, "twice")
+		x.Fail(fault.New(fault.BadCredential, nil))
+		return policy.Refused
+	case !introspect.Fit(s.token):
+		return refuse(x, "malformed")
+	}
+	a, err := p.source.Look(s.token, x.Client)
+	if err != nil {
+		return unjudged(x, err)
+	}
+	if word := p.judge(a, x.Conn); word != "" {
+		return refuse(x, word)
+	}
+	return p.accept(x, a)
+}
+
+// unjudged is for a token nobody could be asked about.
+func unjudged(x *exchange.Exchange, err error) policy.Finding {
+	word := "unavailable"
+	switch {
+	case errors.Is(err, introspect.ErrFlood):
+		return refuse(x, "flood")
+	case errors.Is(err, introspect.ErrMisconfigured):
+		word = "misconfigured"
+	case errors.Is(err, introspect.ErrBusy):
+		word = "busy"
+	}
+	x.Judge(name, word)
+	x.Fail(fault.New(fault.AuthUnavailable, err))
+	return policy.Refused
+}
+
+func refuse(x *exchange.Exchange, word string) policy.Finding {
+	x.Judge(name, word)
+	return policy.Refused
+}
+
+// judge is why a token is not good here; empty when it is.
+func (p *introspection) judge(a *introspect.Answer, conn *exchange.Conn) string {
+	c := &p.options
+	switch {
+	case !a.Active:
+		return a.Why
+	case a.Bound && !proven(a.Thumbprint, conn):
+		return "not_bound"
+	case !oneOf(c.Issuers, a.Issuer):
+		return "issuer"
+	case !oneOf(c.ClientIDs, a.Client):
+		return "client"
+	case c.Audiences != nil && !slices.ContainsFunc(a.Audience, func(to string) bool { return slices.Contains(c.Audiences, to) }):
+		return "audience"
+	}
+	return ""
+}
+
+// oneOf says whether a word is one of those that must be there.
+func oneOf(words []string, word string) bool { return words == nil || slices.Contains(words, word) }
+
+// proven says whether the caller has shown, in the handshake, the certificate that a token is bound to (RFC 8705 §3).
+func proven(thumbprint string, conn *exchange.Conn) bool {
+	if thumbprint == "" || conn.TLS == nil || conn.TLS.Client == nil {
+		return false
+	}
+	sum := sha256.Sum256(conn.TLS.Client.Raw)
+	var text [43]byte
+	base64.RawURLEncoding.Encode(text[:], sum[:])
+	return len(thumbprint) == len(text) && subtle.ConstantTimeCompare(text[:], []byte(thumbprint)) == 1
+}
+
+// accept says who calls.
+func (p *introspection) accept(x *exchange.Exchange, a *introspect.Answer) policy.Finding {
+	caller := exchange.Caller{
+		Credential: a.Client, Subject: a.Subject, Issuer: a.Issuer, Client: a.Client, Scopes: a.Scopes, ScopeList: a.ScopeList, Claims: a.Claims,
+	}
+	if path := p.options.ConsumerClaim; path != "" {
+		claim, _ := token.Lookup(a.Claims, path)
+		if id, is := claim.(string); is {
+			caller.Consumer = p.consumers.Consumer(id)
+		}
+		if caller.Consumer == nil && p.options.ConsumerRequired {
+			return refuse(x, "no_consumer")
+		}
+	}
+	for _, scope := range p.options.Scopes {
+		if !caller.Has(scope) {
+			x.Judge(name, "insufficient_scope")
+			x.Signals |= exchange.Forbidden
+			x.Challenges = append(x.Challenges, p.insufficient)
+			x.Fail(fault.New(fault.Forbidden, nil))
+			return policy.Refused
+		}
+	}
+	if !p.tell(&x.Request.Header, a) {
+		return refuse(x, "unfit")
+	}
+	x.Caller = caller
+	return policy.Accepted
+}
+
+// tell writes claims into their fields. A claim that cannot be written refuses the token: an endpoint that does not see it could take the
+// caller for somebody else.
+func (p *introspection) tell(h *exchange.Fields, a *introspect.Answer) bool {
+	p.strip(h)
+	for i := range p.told {
+		claim, there := token.Lookup(a.Claims, p.told[i].claim)
+		if !there || claim == nil {
+			continue
+		}
+		value, ok := token.Text(claim)
+		if !ok || !exchange.FitsField(value) {
+			return false
+		}
+		h.Append(exchange.Other, p.told[i].field, value)
+	}
+	return true
+}
+
+// Challenge implements policy.Authenticator (RFC 6750 §3).
+func (p *introspection) Challenge(x *exchange.Exchange, finding policy.Finding) {
+	if finding == policy.Refused {
+		x.Challenges = append(x.Challenges, p.invalid)
+	} else {
+		x.Challenges = append(x.Challenges, p.bare)
+	}
+}
+
+// Hide implements policy.Authenticator. Unless this policy accepted the caller, the fields that claims go into are the client's own.
+func (p *introspection) Hide(x *exchange.Exchange) {
+	if p.options.Hide {
+		p.hide(&x.Request)
+	}
+	for i := range x.Verdicts {
+		if x.Verdicts[i].Policy == name && x.Verdicts[i].Word == "accepted" {
+			return
+		}
+	}
+	p.strip(&x.Request.Header)
+}
