@@ -17,7 +17,7 @@ import (
 const bulkBytes = 1 << 30
 
 // measureBulk sends one large body through the gateway and books milliseconds of processor time a GiB.
-func measureBulk(transfer func(conn net.Conn, size int64) error) func(context.Context, *ground, *process.Process, string, options) (report.Sample, error) {
+func measureBulk(transfer func(conn net.Conn, size int64) error) measure {
 	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
 		return metered(p, func() (float64, report.Sample, error) {
 			conn, err := net.Dial("tcp", g.address(gateway))

@@ -17,8 +17,8 @@ func facts(ctx context.Context, o options) string {
 	fmt.Fprintf(&b, "# Side by side\n\nWritten by `make bench`; see the comment in bench/doc.go for the method. Medians over the rounds; errors are summed,\nmemory is the most of any round. Less is better, but for rates.\n\n")
 	fmt.Fprintf(&b, "- date: %s\n- command: `go run ./bench%s`\n", time.Now().UTC().Format(time.DateOnly), flagsGiven())
 	fmt.Fprintf(&b, "- processor: %s, %d cores\n- kernel: %s\n- Go: %s\n", processor(), runtime.NumCPU(), kernel(), runtime.Version())
-	fmt.Fprintf(&b, "- nginx: %s\n- haproxy: %s\n- load: %s; %s; crypto/tls\n", version(ctx, "nginx", "-v"), version(ctx, "haproxy", "-v"), version(ctx, "wrk", "-v"), version(ctx, "h2load", "--version"))
-	fmt.Fprintf(&b, "- rounds: %d, each %s a gateway (json and tls; others half of it); gateway on core %d, load and upstream on core %d\n\n## Figures\n\n", o.rounds, o.duration, gatewayCore, loadCore)
+	fmt.Fprintf(&b, "- nginx: %s; in the scenarios with tokens: with its Lua module, luaossl and cjson\n- haproxy: %s\n- load: %s; %s; crypto/tls\n", version(ctx, "nginx", "-v"), version(ctx, "haproxy", "-v"), version(ctx, "wrk", "-v"), version(ctx, "h2load", "--version"))
+	fmt.Fprintf(&b, "- rounds: %d, each %s a gateway (json and tls; others half of it); %d distinct tokens where there are many; gateway on core %d, load and upstream on core %d\n\n## Figures\n\n", o.rounds, o.duration, o.tokens, gatewayCore, loadCore)
 	return b.String()
 }
 

@@ -31,14 +31,16 @@ type ground struct {
 	upstream *process.Process
 	sink     *uploadSink
 	syslog   *syslogSink
+
+	badTokens map[string]string // by what is wrong with each; nil when no scenario wants tokens
 }
 
 func newGround(dir string, o options, files int, bulk int64) (_ *ground, err error) {
 	g := &ground{dir: dir, binary: o.binary, files: files, bulk: bulk, ports: map[string]int{
-		"upstream": o.port, "sink": o.port + 1, "nginx": o.port + 101, "haproxy": o.port + 102, "straum": o.port + 103,
-		"nginx-tls": o.port + 201, "haproxy-tls": o.port + 202, "straum-tls": o.port + 203,
+		"upstream": o.port, "sink": o.port + 1, "nginx": o.port + 101, "haproxy": o.port + 102, "straum": o.port + 103, "kept": o.port + 104,
+		"nginx-tls": o.port + 201, "haproxy-tls": o.port + 202, "straum-tls": o.port + 203, "kept-tls": o.port + 204,
 		"nginx-h2c": o.port + 301, "haproxy-h2c": o.port + 302, "straum-h2c": o.port + 103,
-		"syslog": o.port + 514, "metrics": o.port + 903,
+		"syslog": o.port + 514, "nginx-metrics": o.port + 901, "haproxy-metrics": o.port + 902, "metrics": o.port + 903, "kept-metrics": o.port + 904,
 	}}
 	defer func() {
 		if err != nil {
@@ -50,6 +52,11 @@ func newGround(dir string, o options, files int, bulk int64) (_ *ground, err err
 	}
 	if err := g.layFiles(); err != nil {
 		return nil, err
+	}
+	if o.wantsTokens() {
+		if err := g.layTokens(o.tokens); err != nil {
+			return nil, err
+		}
 	}
 	if g.sink, err = startUploadSink(g.address("sink")); err != nil {
 		return nil, err
@@ -101,7 +108,7 @@ func (g *ground) layFiles() error {
 	}
 	words := []string{
 		"@DIR@", g.dir, "@USER@", user,
-		"@FILES@", strconv.Itoa(g.files),
+		"@FILES@", strconv.Itoa(g.files), "@ISSUER@", issuer, "@AUDIENCE@", audience,
 		// Idle connections share their upstream connections, so far fewer than two files a connection are needed.
 		"@CONNECTIONS@", strconv.Itoa(min(40_000, g.files-500)),
 	}
@@ -109,7 +116,9 @@ func (g *ground) layFiles() error {
 		words = append(words, "@"+strings.ToUpper(name)+"@", strconv.Itoa(port))
 	}
 	replacer := strings.NewReplacer(words...)
-	for _, name := range []string{"nginx.conf", "haproxy.cfg", "straum.yaml", "upstream.conf", "openssl.cnf"} {
+	for _, name := range []string{
+		"nginx.conf", "haproxy.cfg", "straum.yaml", "nginx-jwt.conf", "token.lua", "haproxy-jwt.cfg", "straum-jwt.yaml", "upstream.conf", "openssl.cnf",
+	} {
 		text, err := peers.ReadFile("peers/" + name)
 		if err != nil {
 			return err
@@ -117,6 +126,9 @@ func (g *ground) layFiles() error {
 		if err := os.WriteFile(filepath.Join(g.dir, name), []byte(replacer.Replace(string(text))), 0o600); err != nil {
 			return err
 		}
+	}
+	if err := g.layKept(replacer); err != nil {
+		return err
 	}
 	if err := layCertificate(g.dir); err != nil {
 		return err
@@ -142,12 +154,38 @@ func (g *ground) opensslEnv() []string {
 	return []string{"OPENSSL_CONF=" + filepath.Join(g.dir, "openssl.cnf")}
 }
 
-// start runs one gateway on its core and returns once it accepts connections.
-func (g *ground) start(ctx context.Context, name string) (*process.Process, error) {
-	file := func(name string) string { return filepath.Join(g.dir, name) }
+// layKept writes the configuration of the nginx that remembers tokens: the other one's, with its own names.
+func (g *ground) layKept(replacer *strings.Replacer) error {
+	text, err := peers.ReadFile("peers/nginx-jwt.conf")
+	if err != nil {
+		return err
+	}
+	renamed := strings.NewReplacer("@NGINX", "@KEPT", "@DIR@/nginx", "@DIR@/kept", "token.verified", "token.remembered").Replace(string(text))
+	return os.WriteFile(filepath.Join(g.dir, "kept-jwt.conf"), []byte(replacer.Replace(renamed)), 0o600)
+}
+
+// layTokens makes the key, count good tokens and the bad ones.
+func (g *ground) layTokens(count int) error {
+	m, err := newMint(time.Now())
+	if err != nil {
+		return err
+	}
+	if g.badTokens, err = m.bad(); err != nil {
+		return err
+	}
+	return layTokens(g.dir, m, count)
+}
+
+// start runs one gateway on its core, asking for tokens or not, and returns once it accepts connections.
+func (g *ground) start(ctx context.Context, name string, tokens bool) (*process.Process, error) {
+	asking := map[bool]string{true: "-jwt"}[tokens]
+	file := func(name string) string {
+		end := filepath.Ext(name)
+		return filepath.Join(g.dir, strings.TrimSuffix(name, end)+asking+end)
+	}
 	switch name {
-	case "nginx":
-		return g.launch(ctx, name, gatewayCore, nil, "nginx", "-e", file("nginx.err"), "-c", file("nginx.conf"), "-g", "daemon off;")
+	case "nginx", "kept":
+		return g.launch(ctx, name, gatewayCore, nil, "nginx", "-e", filepath.Join(g.dir, name+".err"), "-c", file(name+".conf"), "-g", "daemon off;")
 	case "haproxy":
 		return g.launch(ctx, name, gatewayCore, nil, "haproxy", "-db", "-f", file("haproxy.cfg"))
 	default:

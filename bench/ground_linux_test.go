@@ -22,7 +22,12 @@ func TestEveryGatewayDoesTheWork(t *testing.T) {
 		t.Skip("two cores are needed")
 	}
 	dir := t.TempDir()
-	o := options{gateways: gatewayNames(), scenarios: scenarioNames(), rounds: 1, idle: 1, idleTLS: 1, duration: time.Second}
+	o := options{gateways: gatewayNames(), rounds: 1, idle: 1, idleTLS: 1, tokens: 1, duration: time.Second}
+	for _, s := range scenarios() {
+		if !s.asks() {
+			o.scenarios = append(o.scenarios, s.name)
+		}
+	}
 	if err := check(o); err != nil {
 		t.Skip(err)
 	}
@@ -33,7 +38,7 @@ func TestEveryGatewayDoesTheWork(t *testing.T) {
 			if name == "straum" {
 				buildForTest(t, g)
 			}
-			p, err := g.start(ctx, name)
+			p, err := g.start(ctx, name, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +55,7 @@ func TestEveryGatewayDoesTheWork(t *testing.T) {
 				conn.Close()
 			}
 			for _, s := range scenarios() {
-				if s.tls && s.kind != report.Idle || s.name == "h2c" {
+				if !s.asks() && (s.tls && s.kind != report.Idle || s.name == "h2c") {
 					if sample, err := s.measure(ctx, g, p, name, o); err != nil || sample.Errors > 0 {
 						t.Errorf("%s: %d errors, %v", s.name, sample.Errors, err)
 					}
@@ -63,6 +68,49 @@ func TestEveryGatewayDoesTheWork(t *testing.T) {
 				t.Errorf("idle over TLS: %v", err)
 			} else {
 				conn.Close()
+			}
+			if !g.logsMore(name, 2) {
+				t.Errorf("its access log shows %d requests, want 3", g.logged(name))
+			}
+		})
+	}
+}
+
+// Every gateway that asks for tokens serves good ones and refuses bad ones, remembered or not.
+func TestEveryGatewayChecksTokens(t *testing.T) {
+	ctx := context.Background()
+	if runtime.NumCPU() <= loadCore {
+		t.Skip("two cores are needed")
+	}
+	o := options{gateways: gatewayNames(), scenarios: scenarioNames(), rounds: 1, idle: 1, idleTLS: 1, tokens: 100, duration: time.Second}
+	if err := check(o); err != nil {
+		t.Skip(err)
+	}
+	g := groundOnFreePorts(t, t.TempDir(), o)
+	defer g.close()
+	for _, name := range append(gatewayNames(), "kept") {
+		t.Run(name, func(t *testing.T) {
+			if name == "straum" {
+				buildForTest(t, g)
+			}
+			p, err := g.start(ctx, name, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Stop()
+			if err := checkNegotiated(ctx, g, name); err != nil {
+				t.Error(err)
+			}
+			for _, s := range scenarios() {
+				if !s.asks() {
+					continue
+				}
+				if err := checkGuarded(ctx, g, name, s.guards); err != nil {
+					t.Errorf("%s: %v", s.name, err)
+				}
+				if _, err := s.measure(ctx, g, p, name, o); err != nil {
+					t.Errorf("%s: %v", s.name, err)
+				}
 			}
 			if !g.logsMore(name, 2) {
 				t.Errorf("its access log shows %d requests, want 3", g.logged(name))

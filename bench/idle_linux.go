@@ -19,7 +19,7 @@ import (
 const settle = 2 * time.Second
 
 // measureIdle is the scenario of connections that serve one request each and then stay. The gateway is a fresh one.
-func measureIdle(reach reach, count func(options) int) func(context.Context, *ground, *process.Process, string, options) (report.Sample, error) {
+func measureIdle(reach reach, count func(options) int) measure {
 	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
 		return idle(ctx, g, p, reach.address(g, gateway), reach == encrypted, count(o))
 	}

@@ -32,6 +32,7 @@ type options struct {
 	rounds              int
 	duration            time.Duration
 	idle, idleTLS       int
+	tokens              int
 	port                int
 	binary, out, perf   string
 	limit               time.Duration
@@ -55,7 +56,8 @@ func parseOptions() options {
 	flag.DurationVar(&o.duration, "duration", 2*time.Second, "length of one run of the scenarios json and tls; the others take half, and wrk and h2load at least 1s")
 	flag.IntVar(&o.idle, "idle", 15000, "connections in the scenario idle")
 	flag.IntVar(&o.idleTLS, "idletls", 10000, "connections in the scenario idletls")
-	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0, +1, +101 to +103, +201 to +203, +301, +302, +514 (UDP) and +903 of 127.0.0.1")
+	flag.IntVar(&o.tokens, "tokens", 10000, "distinct tokens in the scenarios jwtmany and jwtanew")
+	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0, +1, +101 to +104, +201 to +204, +301, +302, +514 (UDP) and +901 to +904 of 127.0.0.1")
 	flag.StringVar(&o.binary, "straum", "", "Straum's binary (default: built from this tree)")
 	flag.StringVar(&o.out, "out", "", "file for the results (default: "+results+" if all gateways and scenarios run, else none)")
 	flag.StringVar(&o.perf, "perf", "", "keep this gateway under load of the first scenario (or the first of -scenarios) for -duration, to look into it")
@@ -126,8 +128,8 @@ func check(o options) error {
 			return fmt.Errorf("scenario %q is unknown; there are %s", name, strings.Join(scenarioNames(), ", "))
 		}
 	}
-	if o.rounds < 1 || o.idle < 1 || o.idleTLS < 1 || o.duration < time.Second {
-		return fmt.Errorf("found -rounds %d, -idle %d, -idletls %d, -duration %s; the first three must be 1 or more, the last 1s or more", o.rounds, o.idle, o.idleTLS, o.duration)
+	if o.rounds < 1 || o.idle < 1 || o.idleTLS < 1 || o.tokens < 1 || o.duration < time.Second {
+		return fmt.Errorf("found -rounds %d, -idle %d, -idletls %d, -tokens %d, -duration %s; the first four must be 1 or more, the last 1s or more", o.rounds, o.idle, o.idleTLS, o.tokens, o.duration)
 	}
 	if runtime.NumCPU() <= loadCore {
 		return fmt.Errorf("found %d core; two are needed, one for the gateway and one for the load", runtime.NumCPU())
@@ -141,10 +143,27 @@ func check(o options) error {
 			missing, install = append(missing, need.program), append(install, need.from)
 		}
 	}
+	if slices.Contains(o.gateways, "nginx") && o.wantsTokens() && !nginxHas("ngx_http_lua_module") {
+		missing, install = append(missing, "nginx's Lua module"), append(install, "libnginx-mod-http-lua lua-cjson lua-luaossl lua-resty-core lua-resty-lrucache")
+	}
 	if len(missing) > 0 {
 		return fmt.Errorf("not found: %s; on Debian: apt-get install %s", strings.Join(missing, ", "), strings.Join(install, " "))
 	}
 	return nil
+}
+
+// nginxHas tells whether a module lies where this nginx looks for modules.
+func nginxHas(module string) bool {
+	out, _ := exec.Command("nginx", "-V").CombinedOutput() // an nginx that does not run is found missing by its name
+	_, path, _ := strings.Cut(string(out), "--modules-path=")
+	path, _, _ = strings.Cut(path, " ")
+	_, err := os.Stat(filepath.Join(path, module+".so"))
+	return err == nil
+}
+
+// wantsTokens tells whether a scenario that is asked for does: ten thousand of them take seconds to sign.
+func (o options) wantsTokens() bool {
+	return slices.ContainsFunc(scenarios(), func(s scenario) bool { return s.asks() && slices.Contains(o.scenarios, s.name) })
 }
 
 // build compiles Straum the way it is shipped.
@@ -193,14 +212,14 @@ func save(ctx context.Context, o options, measured string) error {
 
 // perf keeps one gateway busy, for a profiler to look at.
 func perf(ctx context.Context, g *ground, o options) error {
-	gateway, err := g.start(ctx, o.perf)
+	all := scenarios()
+	s := all[slices.IndexFunc(all, func(s scenario) bool { return slices.Contains(o.scenarios, s.name) })]
+	gateway, err := g.start(ctx, o.perf, s.asks())
 	if err != nil {
 		return err
 	}
 	defer gateway.Stop()
 	fmt.Printf("%s runs as PID %d under load for %s; for example:\n  perf record -g -p %d -- sleep 5\n", o.perf, gateway.Pid(), o.duration, gateway.Pid())
-	all := scenarios()
-	s := all[slices.IndexFunc(all, func(s scenario) bool { return slices.Contains(o.scenarios, s.name) })]
 	sample, err := s.measure(ctx, g, gateway, o.perf, o)
 	if err != nil {
 		return err

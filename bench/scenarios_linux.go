@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"straum.dev/straum/bench/process"
@@ -12,32 +14,76 @@ import (
 	"straum.dev/straum/bench/wrk"
 )
 
-// scenario is one kind of work. measure runs it once through a gateway that is up and warm.
+// measure runs a kind of work once through a gateway that is up and warm.
+type measure func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error)
+
+// scenario is one kind of work.
 type scenario struct {
 	name, title string
 	kind        report.Kind
 	tls         bool // what is negotiated is checked first, and noted
 	warm        bool // send requests before the first round, so that pools and heaps are as they stay
-	measure     func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error)
+	measure     measure
+	guards      string    // path where the gateways ask for tokens and are first seen to refuse bad ones; empty where they do not
+	beside      []variant // taken in turn with the gateways
+	note        string    // what a reader has to know of the figures
+}
+
+// asks says whether the gateways run with the configuration that asks for tokens.
+func (s scenario) asks() bool { return s.guards != "" }
+
+// variant is a gateway set up in another way than it comes. It is shown, but promises are made about the others.
+type variant struct{ name, of, gateway string }
+
+// turn is a gateway and what its row in the results is called.
+type turn struct{ name, gateway string }
+
+// turns are in the order of a round. Variants of gateways that do not run are left out.
+func (s scenario) turns(gateways []string) []turn {
+	var turns []turn
+	for _, name := range gateways {
+		turns = append(turns, turn{name, name})
+	}
+	for _, v := range s.beside {
+		if slices.Contains(gateways, v.of) {
+			turns = append(turns, turn{v.name, v.gateway})
+		}
+	}
+	return turns
 }
 
 // scenarios are in the order they run; the first is the one that promises are made about.
 func scenarios() []scenario {
 	return []scenario{
-		{"json", "Small JSON: GET, 113 bytes, 64 connections", report.Requests, false, true, underWrk(plain, 64, "/plain/json", 0, 1)},
-		{"one", "Small JSON over 1 connection", report.Requests, false, true, underWrk(plain, 1, "/plain/json", 0, 2)},
-		{"many", "Small JSON over 1000 connections", report.Requests, false, true, underWrk(plain, 1000, "/plain/json", 0, 2)},
-		{"get64k", "GET, 64 KiB answers, 64 connections", report.Requests, false, true, underWrk(plain, 64, "/plain/64k", 0, 2)},
-		{"post64k", "POST, 64 KiB bodies, 64 connections", report.Requests, false, true, underWrk(plain, 64, "/plain/post", 64<<10, 2)},
-		{"idle", "Idle keep-alive connections, each after one request", report.Idle, false, false, measureIdle(plain, func(o options) int { return o.idle })},
-		{"download", "Download of 1 GiB", report.Bulk, false, false, measureBulk(download)},
-		{"upload", "Upload of 1 GiB", report.Bulk, false, false, measureBulk(upload)},
-		{"tls", "TLS 1.3: small JSON, 64 connections", report.Requests, true, true, underWrk(encrypted, 64, "/plain/json", 0, 1)},
-		{"full", "Full handshakes, each with one request", report.Handshakes, true, true, measureHandshakes(false)},
-		{"resumed", "Resumed handshakes, each with one request", report.Handshakes, true, true, measureHandshakes(true)},
-		{"h2", "HTTP/2 over TLS 1.3: small JSON, 8 connections with 32 streams each", report.Requests, true, true, underH2load(encrypted, 2)},
-		{"h2c", "HTTP/2 in the clear: small JSON, 8 connections with 32 streams each", report.Requests, false, true, underH2load(h2c, 2)},
-		{"idletls", "Idle TLS connections, each after one request", report.Idle, true, false, measureIdle(encrypted, func(o options) int { return o.idleTLS })},
+		{name: "json", title: "Small JSON: GET, 113 bytes, 64 connections", kind: report.Requests, warm: true, measure: underWrk(plain, 64, "/plain/json", 0, 1)},
+		{name: "one", title: "Small JSON over 1 connection", kind: report.Requests, warm: true, measure: underWrk(plain, 1, "/plain/json", 0, 2)},
+		{name: "many", title: "Small JSON over 1000 connections", kind: report.Requests, warm: true, measure: underWrk(plain, 1000, "/plain/json", 0, 2)},
+		{name: "get64k", title: "GET, 64 KiB answers, 64 connections", kind: report.Requests, warm: true, measure: underWrk(plain, 64, "/plain/64k", 0, 2)},
+		{name: "post64k", title: "POST, 64 KiB bodies, 64 connections", kind: report.Requests, warm: true, measure: underWrk(plain, 64, "/plain/post", 64<<10, 2)},
+		{name: "idle", title: "Idle keep-alive connections, each after one request", kind: report.Idle, measure: measureIdle(plain, func(o options) int { return o.idle })},
+		{name: "download", title: "Download of 1 GiB", kind: report.Bulk, measure: measureBulk(download)},
+		{name: "upload", title: "Upload of 1 GiB", kind: report.Bulk, measure: measureBulk(upload)},
+		{name: "tls", title: "TLS 1.3: small JSON, 64 connections", kind: report.Requests, tls: true, warm: true, measure: underWrk(encrypted, 64, "/plain/json", 0, 1)},
+		{name: "full", title: "Full handshakes, each with one request", kind: report.Handshakes, tls: true, warm: true, measure: measureHandshakes(false)},
+		{name: "resumed", title: "Resumed handshakes, each with one request", kind: report.Handshakes, tls: true, warm: true, measure: measureHandshakes(true)},
+		{name: "h2", title: "HTTP/2 over TLS 1.3: small JSON, 8 connections with 32 streams each", kind: report.Requests, tls: true, warm: true, measure: underH2load(encrypted, 2)},
+		{name: "h2c", title: "HTTP/2 in the clear: small JSON, 8 connections with 32 streams each", kind: report.Requests, warm: true, measure: underH2load(h2c, 2)},
+		{name: "idletls", title: "Idle TLS connections, each after one request", kind: report.Idle, tls: true, measure: measureIdle(encrypted, func(o options) int { return o.idleTLS })},
+		{
+			name: "jwt", title: "JWT over TLS 1.3: RS256, one token, small JSON, 64 connections", kind: report.Requests, tls: true, warm: true,
+			measure: underTokens(oneToken, guarded), guards: guarded, beside: remembering(),
+			note: "The peers verify the token each time, Straum remembers that it did. nginx, remembering: with a script that keeps what it verified.",
+		},
+		{
+			name: "jwtmany", title: "JWT over TLS 1.3: RS256, many tokens in turn, small JSON, 64 connections", kind: report.Requests, tls: true, warm: true,
+			measure: underTokens(manyTokens, guarded), guards: guarded, beside: remembering(),
+			note: "Each token comes back after all the others, in the round or the next: what remembers has seen all of them by then.",
+		},
+		{
+			name: "jwtanew", title: "JWT over TLS 1.3: RS256, many tokens in turn, none remembered", kind: report.Requests, tls: true, warm: true,
+			measure: underTokens(manyTokens, anew), guards: anew,
+			note: "Straum is told to remember none, so it verifies as the others do: what a token costs that comes for the first time.",
+		},
 	}
 }
 
@@ -58,46 +104,56 @@ func runScenario(ctx context.Context, g *ground, s scenario, o options) (*report
 			p.Stop()
 		}
 	}()
-	for _, name := range o.gateways {
-		os.Remove(filepath.Join(g.dir, name+"-access.log")) // the last scenario's: it may be large
-		p, err := g.start(ctx, name)
+	turns := s.turns(o.gateways)
+	for _, t := range turns {
+		os.Remove(filepath.Join(g.dir, t.gateway+"-access.log")) // the last scenario's: it may be large
+		p, err := g.start(ctx, t.gateway, s.asks())
 		if err != nil {
 			return nil, err
 		}
-		running[name], logged[name] = p, g.logged(name)
+		running[t.gateway], logged[t.gateway] = p, g.logged(t.gateway)
+		if s.asks() {
+			if err := checkGuarded(ctx, g, t.gateway, s.guards); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
+			}
+		}
 		if s.warm {
 			warm := o
 			warm.duration = time.Second
-			if _, err := s.measure(ctx, g, p, name, warm); err != nil {
-				return nil, fmt.Errorf("%s, warming up: %w", name, err)
+			if _, err := s.measure(ctx, g, p, t.gateway, warm); err != nil {
+				return nil, fmt.Errorf("%s, warming up: %w", t.name, err)
 			}
 		}
 	}
-	measured := &report.Scenario{Name: s.name, Title: s.title, Kind: s.kind}
+	measured := &report.Scenario{Name: s.name, Title: s.title, Kind: s.kind, Note: s.note}
+	for _, v := range s.beside {
+		measured.Beside(v.name)
+	}
 	if s.tls {
-		var err error
-		if measured.Note, err = negotiated(ctx, g, o.gateways); err != nil {
+		note, err := negotiated(ctx, g, o.gateways)
+		if err != nil {
 			return nil, err
 		}
+		measured.Note = strings.TrimSpace(note + " " + s.note)
 	}
 	rounds := o.rounds
 	if s.kind == report.Idle {
 		rounds = 1 // memory, once grown, stays grown: a second round would show nothing
 	}
 	for round := range rounds {
-		for _, name := range o.gateways {
-			sample, err := s.measure(ctx, g, running[name], name, o)
+		for _, t := range turns {
+			sample, err := s.measure(ctx, g, running[t.gateway], t.gateway, o)
 			if err != nil {
-				return nil, fmt.Errorf("%s, round %d: %w", name, round+1, err)
+				return nil, fmt.Errorf("%s, round %d: %w", t.name, round+1, err)
 			}
-			measured.Add(name, sample)
+			measured.Add(t.name, sample)
 			fmt.Fprintf(os.Stderr, "%-8s round %d  %-8s %8.1f %8.0f/s  others on its core %.0f %%\n",
-				s.name, round+1, name, sample.User+sample.System, sample.Rate, 100*sample.Disturbed)
+				s.name, round+1, t.name, sample.User+sample.System, sample.Rate, 100*sample.Disturbed)
 		}
 	}
-	for _, name := range o.gateways {
-		if !g.logsMore(name, logged[name]) {
-			return nil, fmt.Errorf("%s: its access log did not grow: the comparison would be unfair", name)
+	for _, t := range turns {
+		if !g.logsMore(t.gateway, logged[t.gateway]) {
+			return nil, fmt.Errorf("%s: its access log did not grow: the comparison would be unfair", t.name)
 		}
 	}
 	return measured, nil
@@ -142,7 +198,7 @@ func metered(p *process.Process, work func() (units float64, sample report.Sampl
 
 // underWrk is a scenario of many small exchanges. The few requests that wrk has under way when it stops are paid for
 // but not counted: a thousand of some ten thousand at worst. It gets the part of -duration that share divides off.
-func underWrk(reach reach, connections int, path string, post, share int) func(context.Context, *ground, *process.Process, string, options) (report.Sample, error) {
+func underWrk(reach reach, connections int, path string, post, share int) measure {
 	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
 		return metered(p, func() (float64, report.Sample, error) {
 			figures, err := wrk.Run(ctx, g.dir, wrk.Load{

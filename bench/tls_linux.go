@@ -72,7 +72,7 @@ const clients = 64
 
 // measureHandshakes is a scenario of connections that each serve one request. It fails when a handshake was resumed
 // that should not be, or the other way round, or when a gateway saves itself the tickets.
-func measureHandshakes(resume bool) func(context.Context, *ground, *process.Process, string, options) (report.Sample, error) {
+func measureHandshakes(resume bool) measure {
 	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
 		gathered, err := handshake.Gather(ctx, handshake.Load{
 			Address: encrypted.address(g, gateway), Name: serverName, Path: "/plain/json", Connections: clients, Resume: resume,
@@ -101,7 +101,7 @@ func measureHandshakes(resume bool) func(context.Context, *ground, *process.Proc
 
 // underH2load is a scenario of many small exchanges on few connections. It gets the part of -duration that share
 // divides off.
-func underH2load(reach reach, share int) func(context.Context, *ground, *process.Process, string, options) (report.Sample, error) {
+func underH2load(reach reach, share int) measure {
 	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
 		return metered(p, func() (float64, report.Sample, error) {
 			suite, group := tls.CipherSuiteName(wantSuite), wantGroup.String()

@@ -26,6 +26,26 @@ func TestRatioTakesTheBetterPeerOfEachRound(t *testing.T) {
 	}
 }
 
+// What stands beside the gateways has a ratio of its own (9/5, 10/5, 22/5) and leaves theirs alone.
+func TestRowBesideTheOthersIsComparedByItself(t *testing.T) {
+	s := threeRounds()
+	s.Beside("nginx, tuned")
+	for range 3 {
+		s.Add("nginx, tuned", Sample{User: 5})
+	}
+	got := s.Markdown("straum")
+	for _, want := range []string{"| nginx, tuned |", "by CPU µs/request: **0.90** (0.50 to 1.10, rounds: 3)\n\nstraum to nginx, tuned: **2.00** (1.80 to 4.40)\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	absent := threeRounds()
+	absent.Beside("nginx, tuned")
+	if strings.Contains(absent.Markdown("straum"), "tuned") {
+		t.Error("a row that did not run must not be spoken of")
+	}
+}
+
 func TestNothingToCompareIsSaid(t *testing.T) {
 	if _, ok := threeRounds().Against("envoy"); ok {
 		t.Error("a gateway that did not run must have no ratio")

@@ -42,8 +42,9 @@ func (s Sample) cost(kind Kind) float64 {
 type Scenario struct {
 	Name, Title string
 	Kind        Kind
-	Note        string // a sentence below the table; may be empty
+	Note        string // sentences below the table; may be empty
 	order       []string
+	beside      []string
 	samples     map[string][]Sample
 }
 
@@ -64,14 +65,25 @@ type Ratio struct {
 	Rounds           int
 }
 
+// Beside names a row that is shown and compared by itself, but is none of the others in Against.
+func (s *Scenario) Beside(name string) { s.beside = append(s.beside, name) }
+
 // Against divides the subject's cost by that of the better other gateway, round by round: rounds are near in time, so
 // noise of the machine falls on both sides. ok is false when there is nothing to compare.
 func (s *Scenario) Against(subject string) (ratio Ratio, ok bool) {
+	others := slices.DeleteFunc(slices.Clone(s.order), func(name string) bool {
+		return name == subject || slices.Contains(s.beside, name)
+	})
+	return s.against(subject, others)
+}
+
+func (s *Scenario) against(subject string, others []string) (ratio Ratio, ok bool) {
 	var ratios []float64
 	for round, own := range s.samples[subject] {
 		best := 0.0
-		for gateway, samples := range s.samples {
-			if gateway == subject || round >= len(samples) {
+		for _, gateway := range others {
+			samples := s.samples[gateway]
+			if round >= len(samples) {
 				continue
 			}
 			if cost := samples[round].cost(s.Kind); best == 0 || cost < best {

@@ -22,6 +22,11 @@ func (s *Scenario) Markdown(subject string) string {
 		fmt.Fprintf(&b, "%s to the better of the others, by %s: **%.2f** (%.2f to %.2f, rounds: %d)\n",
 			subject, s.head()[1], ratio.Median, ratio.Min, ratio.Max, ratio.Rounds)
 	}
+	for _, name := range s.beside {
+		if ratio, ok := s.against(subject, []string{name}); ok {
+			fmt.Fprintf(&b, "\n%s to %s: **%.2f** (%.2f to %.2f)\n", subject, name, ratio.Median, ratio.Min, ratio.Max)
+		}
+	}
 	if s.Note != "" {
 		fmt.Fprintf(&b, "\n%s\n", s.Note)
 	}

@@ -23,6 +23,7 @@ type Load struct {
 	Connections int
 	Duration    time.Duration // whole seconds or more; wrk counts in seconds
 	PostBytes   int           // size of a POST body; 0 sends GET
+	Tokens      string        // file of bearer tokens, one a line, sent in turn from the first; empty sends none
 	Env         []string      // added to our own environment
 }
 
@@ -39,11 +40,17 @@ func (f Figures) PerSecond() float64 { return float64(f.Requests) / f.Duration.S
 //go:embed report.lua
 var report string
 
+//go:embed tokens.lua
+var tokens string
+
 // Run puts a script into dir, runs wrk in it and waits for its end.
 func Run(ctx context.Context, dir string, load Load) (Figures, error) {
 	script := report
 	if load.PostBytes > 0 {
 		script += fmt.Sprintf("wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", %d)\n", load.PostBytes)
+	}
+	if load.Tokens != "" {
+		script += fmt.Sprintf("local file = %q\n", load.Tokens) + tokens
 	}
 	file := filepath.Join(dir, "wrk.lua")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {

@@ -1,6 +1,13 @@
 package wrk
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -24,6 +31,36 @@ func TestOutputWithoutFiguresIsRefused(t *testing.T) {
 	} {
 		if f, err := parse([]byte(out)); err == nil {
 			t.Errorf("parse(%q) = %+v, want an error", out, f)
+		}
+	}
+}
+
+func TestTokensAreSentInTurn(t *testing.T) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		t.Skip(err)
+	}
+	var mu sync.Mutex
+	var shown []string
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(shown) < 7 {
+			shown = append(shown, r.Header.Get("Authorization"))
+		}
+	}))
+	defer upstream.Close()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "tokens.txt")
+	if err := os.WriteFile(file, []byte("a.b.c\nd.e.f\ng.h.i\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), dir, Load{URL: upstream.URL, Connections: 1, Duration: time.Second, Tokens: file}); err != nil {
+		t.Fatal(err)
+	}
+	first := max(0, slices.Index([]string{"Bearer a.b.c", "Bearer d.e.f", "Bearer g.h.i"}, shown[0])) // wrk takes one to look at
+	for i, got := range shown {
+		if want := []string{"Bearer a.b.c", "Bearer d.e.f", "Bearer g.h.i"}[(first+i)%3]; got != want {
+			t.Fatalf("request %d showed %q, want %q", i, got, want)
 		}
 	}
 }

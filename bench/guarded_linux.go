@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"straum.dev/straum/bench/handshake"
+	"straum.dev/straum/bench/process"
+	"straum.dev/straum/bench/report"
+	"straum.dev/straum/bench/wrk"
+)
+
+// Paths of the scenarios with tokens. What is asked of a token is the same on both.
+const (
+	guarded = "/guarded/json" // as each gateway comes: Straum remembers, its peers verify
+	anew    = "/anew/json"    // Straum is held to verify too
+)
+
+// underTokens is a scenario of many small exchanges over TLS, with the tokens of a file in turn.
+func underTokens(file, path string) measure {
+	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
+		return metered(p, func() (float64, report.Sample, error) {
+			figures, err := wrk.Run(ctx, g.dir, wrk.Load{
+				URL: encrypted.url(g, gateway) + path, Connections: 64, Duration: o.duration / 2, Env: g.opensslEnv(),
+				Tokens: filepath.Join(g.dir, file),
+			})
+			if err == nil && figures.Errors > 0 {
+				err = fmt.Errorf("%d of %d answers were errors: refusing a good token costs less than serving it", figures.Errors, figures.Requests)
+			}
+			return float64(figures.Requests), report.Sample{
+				Rate: figures.PerSecond(), P50: figures.P50, P99: figures.P99,
+			}, err
+		}, time.Microsecond)
+	}
+}
+
+// remembering is nginx with a script that verifies a token once and then knows it. It is a program of its own: what it
+// keeps, its collector has to walk through, and nginx as it comes must not pay for that.
+func remembering() []variant { return []variant{{"nginx, remembering", "nginx", "kept"}} }
+
+// checkGuarded shows the gateway a good token and every bad one: a gateway that is not asked to refuse them, or does
+// not, does less than the others.
+func checkGuarded(ctx context.Context, g *ground, gateway, path string) error {
+	text, err := os.ReadFile(filepath.Join(g.dir, oneToken))
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: handshake.Config(serverName, tls.NewLRUClientSessionCache(1))}}
+	defer client.CloseIdleConnections()
+	good := string(bytes.TrimSpace(text))
+	// The good one comes before the bad ones and after them: what is remembered of it must help none of them, nor they harm it.
+	for range 2 {
+		if err := shown(ctx, client, encrypted.url(g, gateway)+path, good, http.StatusOK); err != nil {
+			return fmt.Errorf("a good token: %w", err)
+		}
+		for what, token := range g.badTokens {
+			if err := shown(ctx, client, encrypted.url(g, gateway)+path, token, http.StatusUnauthorized); err != nil {
+				return fmt.Errorf("a bad token (%s): %w", what, err)
+			}
+		}
+	}
+	return nil
+}
+
+// shown asks once with the token, or without one, and wants the status.
+func shown(ctx context.Context, client *http.Client, url, token string, want int) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if _, err := discard(answer.Body); err != nil {
+		return err
+	}
+	if answer.StatusCode != want {
+		return fmt.Errorf("answered %s, want %d", answer.Status, want)
+	}
+	return nil
+}
