@@ -428,6 +428,31 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// One bad token shown many times at once, as by a page whose session is over, is one bad token.
+func TestNoFlood(t *testing.T) {
+	i := newIssuer(t)
+	release := make(chan struct{})
+	i.does(func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		_, _ = w.Write([]byte(`{"active":false}`))
+	})
+	g := newGateway(t, i, Settings{Timeout: time.Minute}, nil)
+	var wg sync.WaitGroup
+	var waiting atomic.Int64
+	for range 50 {
+		wg.Go(func() {
+			waiting.Add(1)
+			g.look("old")
+		})
+	}
+	await(t, func() bool { return waiting.Load() == 50 && i.asked.Load() == 1 }, "nobody asks")
+	close(release)
+	wg.Wait()
+	if _, shard := g.floods.shard(someone); shard.debts[someone].tokens != 1 {
+		t.Errorf("%v bad tokens are counted", shard.debts[someone].tokens)
+	}
+}
+
 func TestFloods(t *testing.T) {
 	at := func(s string) netip.Addr { return netip.MustParseAddr(s) }
 	f := newFloods(2, 1)
@@ -557,7 +582,11 @@ func TestShared(t *testing.T) {
 	}
 	// A gateway that asks as somebody else, or has another secret, shares nothing.
 	i.says(`{"active":true,"sub":"ann"}`)
-	f(newGateway(t, i, Settings{ClientID: "other"}, st.client()), "eve", "active ann", 10)
+	other := newGateway(t, i, Settings{ClientID: "other"}, st.client())
+	f(other, "eve", "active ann", 10)
+	if other.Figures().Forged != 0 {
+		t.Error("it finds what is not its own")
+	}
 	f(newGateway(t, i, Settings{ClientID: "other"}, st.client()), "eve", "active ann", 10)
 	for name, text := range map[string]string{"a": a.log.String(), "b": b.log.String()} {
 		if text != "" {

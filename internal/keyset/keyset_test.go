@@ -106,6 +106,7 @@ func source(t *testing.T, i *issuer, s Settings, f func(t *testing.T, k *Source,
 			s.URL = place
 		}
 		k := New(s)
+		k.Start()
 		defer func() {
 			k.Stop()
 			if strings.Contains(log.String(), "s3cr3t") {
@@ -578,6 +579,7 @@ func TestHTTP(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			answers(bad)
 			k := New(Settings{Issuer: s.URL, Client: client, Interval: time.Nanosecond, random: func() float64 { return 1 }})
+			k.Start()
 			defer k.Stop()
 			var own keeper
 			if _, _, _, err := k.fetch(&own, false); err == nil || !strings.Contains(err.Error(), want) {
@@ -619,4 +621,24 @@ func TestHTTP(t *testing.T) {
 	f("link-local keys", func(rw http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(rw, `{"issuer":%q,"jwks_uri":"https://169.254.169.254/jwks"}`, s.URL)
 	}, "link-local")
+}
+
+// A source that was only judged, as by a configuration that is refused, has asked nobody, and can be stopped.
+func TestStopWithoutStart(t *testing.T) {
+	i := &issuer{body: jwks("a")}
+	k := New(Settings{URL: mustParse(t, "https://id.example.com/jwks"), Client: i})
+	k.Stop()
+	k.Start()
+	if k.Set() != nil || k.Figures().Fetches != 0 {
+		t.Error("it has fetched")
+	}
+}
+
+func mustParse(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }

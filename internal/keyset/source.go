@@ -63,6 +63,7 @@ type Source struct {
 	failures atomic.Uint64
 	since    atomic.Int64 // of the last success, Unix nanoseconds; 0 before the first
 
+	start sync.Once
 	ask   chan struct{} // wakes the goroutine; has room for one
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -79,7 +80,7 @@ type flight struct {
 	err  error // once done is closed
 }
 
-// New makes a source and starts to fetch. It does not wait. Stop ends it.
+// New makes a source. It fetches nothing until Start; who waits for keys waits for that too.
 func New(s Settings) *Source {
 	if s.Interval <= 0 {
 		s.Interval = DefaultInterval
@@ -104,13 +105,16 @@ func New(s Settings) *Source {
 		k.place = show(s.Issuer)
 	}
 	k.ctx, k.stop = context.WithCancel(context.Background())
-	go k.run()
 	return k
 }
 
-// Stop ends fetching. What was fetched stays, for exchanges that began before.
+// Start begins to fetch and does not wait. Stop ends it.
+func (k *Source) Start() { k.start.Do(func() { go k.run() }) }
+
+// Stop ends fetching, for good. What was fetched stays, for exchanges that began before.
 func (k *Source) Stop() {
 	k.stop()
+	k.start.Do(func() { close(k.ended) }) // it was never begun
 	<-k.ended
 }
 

@@ -3,6 +3,7 @@ package redis
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os/exec"
@@ -389,4 +390,85 @@ func TestClose(t *testing.T) {
 		t.Error(err)
 	}
 	p.signal(syscall.SIGCONT)
+}
+
+// The connection is lost, and what takes the next one never says a word: the keeper waits for it, and no call waits for the keeper.
+func TestBlackHole(t *testing.T) {
+	p := start(t)
+	c, _ := dial(t, Settings{Addresses: []string{p.addr}, Connect: time.Minute, Budget: 20 * time.Millisecond})
+	awaitUp(t, c)
+	p.kill()
+	l, err := net.Listen("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	mute, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close() // lets the keeper go
+	if !c.Health().OK {
+		t.Fatal("it was missed before anybody asked; the test shows nothing")
+	}
+	for range 5 {
+		if _, _, err := c.Get("a"); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	if f := c.Figures(); f.Timeouts != 5 || f.Opened != 1 || c.Health().OK {
+		t.Errorf("%+v", f)
+	}
+}
+
+// A store that answers too late for everybody is not asked; when it gets faster it is found again.
+func TestSlow(t *testing.T) {
+	p := start(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var slow atomic.Bool
+	slow.Store(true)
+	go func() { // a long way to the store: each run of an answer is late
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", p.addr)
+			if err != nil {
+				near.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(far, near); far.Close() }()
+			go func() {
+				defer near.Close()
+				buf := make([]byte, 64<<10)
+				for {
+					n, err := far.Read(buf)
+					if err != nil {
+						return
+					}
+					if slow.Load() {
+						time.Sleep(200 * time.Millisecond) // what is tested is lateness
+					}
+					if _, err := near.Write(buf[:n]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	c, _ := dial(t, Settings{Addresses: []string{l.Addr().String()}, Budget: 50 * time.Millisecond, Connect: 10 * time.Second})
+	awaitDown(t, c, "it answers, but not within the budget of 50ms")
+	if _, _, err := c.Get("a"); err != ErrUnavailable {
+		t.Error(err)
+	}
+	slow.Store(false)
+	awaitUp(t, c)
+	if err := c.Set("a", nil, time.Minute); err != nil {
+		t.Error(err)
+	}
 }

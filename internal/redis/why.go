@@ -33,7 +33,7 @@ func why(err error) string {
 		case "NOAUTH":
 			return "it asks for a password and none is set; set redis.password"
 		case "NOPERM":
-			return "its access list does not allow us what we need (NOPERM); see the ACL in docs/configuration.md"
+			return "its access list does not allow us a command we need (NOPERM); allow +@connection +get +set +del +eval +evalsha, and +cluster in a cluster"
 		case "LOADING":
 			return "it is still loading its data"
 		case "READONLY":

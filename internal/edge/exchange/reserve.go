@@ -36,21 +36,23 @@ func plain(c byte) byte {
 }
 
 // Reserve takes names from the client: what it sent under them is removed now, and what it sends later as trailers does not go on. Policies
-// that tell endpoints something under names of the operator's choice reserve them on every request they see, whatever becomes of it.
+// that tell endpoints something under names of the operator's choice reserve them before they write any, on every request. A set is reserved
+// once; again it does nothing.
 func (r *Request) Reserve(names *Names) {
 	if names == nil || len(names.list) == 0 {
 		return
 	}
-	r.Header.dropNames(names)
 	for i := range r.reserved {
 		if r.reserved[i] == names {
-			return
+			return // what stands there now is the policy's
 		}
 		if r.reserved[i] == nil {
 			r.reserved[i] = names
+			r.Header.dropNames(names)
 			return
 		}
 	}
+	r.Header.dropNames(names)
 	r.closed = true // more policies than there are kinds: no trailer goes on
 }
 

@@ -34,6 +34,13 @@ type Authenticator interface {
 	Hide(x *exchange.Exchange)
 }
 
+// Reserver is an Authenticator that tells endpoints something under names of the operator's choice. Nobody but the gateway may send them:
+// the names of all methods of a route are taken away from the client before any method is asked, see exchange.Request.Reserve.
+type Reserver interface {
+	// Reserves gives the names. They are asked for once.
+	Reserves() []string
+}
+
 // Terms say how the authenticators of a route are asked. A chain has one at most; without one, one method alone may be there.
 type Terms struct {
 	// All asks that every method accepts; otherwise one that does is enough, and the first counts.
@@ -54,6 +61,16 @@ type Method struct {
 type authentication struct {
 	methods []Method
 	terms   Terms
+	names   []string
+	ours    *exchange.Names // of names
+}
+
+func (a *authentication) add(m Method) {
+	a.methods = append(a.methods, m)
+	if r, ok := m.Authenticator.(Reserver); ok {
+		a.names = append(a.names, r.Reserves()...)
+		a.ours = exchange.NewNames(a.names...)
+	}
 }
 
 // maxMethods is how many authenticators one route may have: there are fewer kinds.
@@ -64,6 +81,7 @@ func (a *authentication) Request(x *exchange.Exchange) {
 	if len(a.methods) == 0 {
 		return // terms for every route, on one without a method
 	}
+	x.Request.Reserve(a.ours)
 	var found [maxMethods]Finding
 	var caller exchange.Caller
 	accepted, shown := 0, false

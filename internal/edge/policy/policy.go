@@ -102,7 +102,7 @@ func (c *Chain) place(name string, built any) bool {
 	}
 	method, isMethod := built.(Authenticator)
 	if isMethod {
-		c.authentication().methods = append(c.authentication().methods, Method{name, method})
+		c.authentication().add(Method{name, method})
 	}
 	terms, isTerms := built.(*Terms)
 	if isTerms {

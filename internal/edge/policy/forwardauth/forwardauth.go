@@ -36,6 +36,7 @@ type forwardAuth struct {
 	same    bool // the client's method
 	// copied go to the service, granted from its consent to the endpoint, told from its refusal to the client.
 	copied, granted, told         []field
+	both                          *exchange.Names // of those copied and granted
 	consumerHeader, subjectHeader string
 	consumers                     *consumer.Directory
 	memory                        *memory // nil when nothing is remembered
@@ -276,60 +277,26 @@ func (p *forwardAuth) tell(x *exchange.Exchange, answer *fetch.Response) {
 	}
 }
 
-// Hide implements policy.Authenticator: a client's fields under the names that the service speaks by are removed, whoever was accepted, and
-// the service's own take their place. Credentials stay, since they are the service's to judge and often the endpoint's too.
-func (p *forwardAuth) Hide(x *exchange.Exchange) {
-	h := &x.Request.Header
+// Reserves implements policy.Reserver: what the service grants nobody else may say. What the service itself is asked with has to stay until
+// it was; Hide sees to that.
+func (p *forwardAuth) Reserves() (names []string) {
 	for _, g := range p.granted {
-		h.DelHeader(g.name)
+		if !p.both.Has(g.name) {
+			names = append(names, g.name)
+		}
 	}
-	p.removeShadows(h)
+	return names
+}
+
+// Hide implements policy.Authenticator: the service's fields take the place of the client's, whoever was accepted. Credentials stay, since
+// they are the service's to judge and often the endpoint's too.
+func (p *forwardAuth) Hide(x *exchange.Exchange) {
+	x.Request.Reserve(p.both)
 	c, ok := x.Refusal.(*consent)
 	if !ok {
 		return
 	}
 	for _, f := range c.fields {
-		h.Add(f.Name, f.Value)
+		x.Request.Header.Add(f.Name, f.Value)
 	}
-}
-
-// removeShadows removes fields that endpoints which take underscores for hyphens, as CGI does, would read under one of the names.
-func (p *forwardAuth) removeShadows(h *exchange.Fields) {
-	for {
-		name := p.shadow(h)
-		if name == "" {
-			return
-		}
-		h.DelHeader(name)
-	}
-}
-
-func (p *forwardAuth) shadow(h *exchange.Fields) string {
-	for _, f := range h.All() {
-		if strings.IndexByte(f.Name, '_') < 0 {
-			continue
-		}
-		for _, g := range p.granted {
-			if shadows(f.Name, g.name) {
-				return f.Name
-			}
-		}
-	}
-	return ""
-}
-
-func shadows(name, of string) bool {
-	if len(name) != len(of) {
-		return false
-	}
-	for i := range len(name) {
-		a, b := name[i], of[i]
-		if a == '_' {
-			a = '-'
-		}
-		if a != b && (a|0x20 != b|0x20 || a|0x20 < 'a' || a|0x20 > 'z') {
-			return false
-		}
-	}
-	return true
 }

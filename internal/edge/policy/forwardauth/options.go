@@ -156,6 +156,7 @@ func (s *settings) Bind(w *policy.World) (any, error) {
 		copied: known(s.options.RequestHeaders), granted: known(s.options.ResponseHeaders), told: known(s.options.AnswerHeaders),
 		consumerHeader: s.options.ConsumerHeader, subjectHeader: s.options.SubjectHeader, consumers: w.Consumers,
 	}
+	p.both = both(s.options.RequestHeaders, s.options.ResponseHeaders)
 	asked := fmt.Sprintf("%x %s", sha256.Sum256([]byte(s.url.String())), client.Identity())
 	p.service = policy.Hold(w.State, name, asked, func() *service {
 		return newService(client, where, s.options.Concurrency, s.options.Timeout.Std()+time.Second, w.Log)
@@ -167,6 +168,17 @@ func (s *settings) Bind(w *policy.World) (any, error) {
 		})
 	}
 	return p, nil
+}
+
+// both are the names in both lists.
+func both(a, b []string) *exchange.Names {
+	in, out := exchange.NewNames(a...), []string(nil)
+	for _, name := range b {
+		if in.Has(name) {
+			out = append(out, name)
+		}
+	}
+	return exchange.NewNames(out...)
 }
 
 // field is the name of a field to copy.

@@ -144,7 +144,6 @@ func (p *jwt) accept(x *exchange.Exchange, r *remembered) policy.Finding {
 		return policy.Refused
 	}
 	x.Caller = caller
-	p.strip(&x.Request.Header)
 	for _, f := range r.fields {
 		x.Request.Header.Append(exchange.Other, f.name, f.value)
 	}
@@ -165,14 +164,5 @@ func (p *jwt) Challenge(x *exchange.Exchange, finding policy.Finding) {
 	}
 }
 
-// Hide implements policy.Authenticator. When the caller was accepted by another method or is anonymous, the fields that claims go into are
-// the client's own, and are removed.
-func (p *jwt) Hide(x *exchange.Exchange) {
-	p.hide(&x.Request)
-	for _, v := range x.Verdicts {
-		if v.Policy == name && v.Word == "accepted" {
-			return
-		}
-	}
-	p.strip(&x.Request.Header)
-}
+// Hide implements policy.Authenticator.
+func (p *jwt) Hide(x *exchange.Exchange) { p.hide(&x.Request) }

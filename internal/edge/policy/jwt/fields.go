@@ -29,46 +29,10 @@ func (u *terms) tell(t *token.Token) ([]field, bool) {
 	return out, true
 }
 
-// strip removes what a client sent under the names of our fields, also with underscores in the place of hyphens, since many endpoints take
-// both for one.
-func (u *terms) strip(h *exchange.Fields) {
-	if len(u.fields) == 0 {
-		return
+// Reserves implements policy.Reserver.
+func (u *terms) Reserves() (names []string) {
+	for _, f := range u.fields {
+		names = append(names, f.field)
 	}
-	for i := 0; i < h.Len(); {
-		if f := &h.All()[i]; f.Known == exchange.Other && u.ours(f.Name) {
-			h.DelHeader(f.Name)
-		} else {
-			i++
-		}
-	}
-}
-
-func (u *terms) ours(name string) bool {
-	for i := range u.fields {
-		if len(u.fields[i].field) == len(name) && sameField(u.fields[i].field, name) {
-			return true
-		}
-	}
-	return false
-}
-
-// sameField compares two names of one length as endpoints may.
-func sameField(a, b string) bool {
-	for i := range len(a) {
-		if plain(a[i]) != plain(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func plain(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c | 0x20
-	case c == '_':
-		return '-'
-	}
-	return c
+	return names
 }

@@ -281,6 +281,8 @@ func TestRotationUnderLoad(t *testing.T) {
 		end := time.Now().Add(65 * time.Second)
 		for c := range 8 {
 			callers.Go(func() {
+				r := *r
+				r.Conn = &exchange.Conn{Peer: r.Conn.Peer} // a connection is of one caller
 				kept := ""
 				for n := 0; time.Now().Before(end); n++ {
 					token := i.token(fmt.Sprintf(`"jti":"%d-%d"`, c, n))

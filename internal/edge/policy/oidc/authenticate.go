@@ -16,6 +16,7 @@ import (
 // The faults of a login. A browser that meets one is not sent anywhere, so that it does not go in circles.
 var (
 	loginFailed   = &fault.Kind{Word: "login_failed", Side: fault.Client, Status: 400, Code: fault.InvalidArgument, Title: "Login not completed", Detail: "The login was not begun in this browser, took too long, was completed before, or the provider did not confirm it. Go to the page you wanted and log in again."}
+	loginTooLarge = &fault.Kind{Word: "login_too_large", Side: fault.Gateway, Status: 500, Code: fault.ResourceExhausted, Title: "Login not completed", Detail: "What the login brought is more than a browser keeps for this gateway."}
 	loginInsecure = &fault.Kind{Word: "login_insecure", Side: fault.Gateway, Status: 400, Code: fault.InvalidArgument, Title: "Login needs a secure connection", Detail: "This page asks for a login, which is safe by https:// alone."}
 )
 
@@ -55,13 +56,14 @@ func (l *login) Authenticate(x *exchange.Exchange) policy.Finding {
 	}
 	now := l.now()
 	looked := l.look(x)
-	s, word := l.open(&looked, now)
-	if s == nil {
+	o, word := l.open(&looked, now)
+	if o == nil {
 		if word != "" {
 			x.Judge(name, word)
 		}
 		return policy.Nothing
 	}
+	s := o.session
 	renewed, word := l.renewed(x, s, now)
 	if renewed == nil {
 		x.Judge(name, word)
@@ -70,7 +72,14 @@ func (l *login) Authenticate(x *exchange.Exchange) policy.Finding {
 		}
 		return policy.Nothing
 	}
-	who, word := l.who(renewed)
+	who := o.who
+	if renewed != s {
+		who, word = l.who(renewed)
+	}
+	known, ok := l.consumer(who)
+	if word == "" && !ok {
+		word = "no_consumer"
+	}
 	if word != "" {
 		x.Judge(name, word)
 		return policy.Refused
@@ -88,12 +97,13 @@ func (l *login) Authenticate(x *exchange.Exchange) policy.Finding {
 	} else {
 		v.touch = l.set.Idle > 0 && now.Unix()-s.Seen >= max(1, int64(time.Duration(l.set.Idle).Seconds())/10)
 	}
-	x.Caller = who.Caller
+	x.Caller = who.caller
+	x.Caller.Consumer = known
 	return policy.Accepted
 }
 
 // open opens the session that a request shows. Without one the word says why, and is empty when nothing was shown.
-func (l *login) open(looked *shown, now time.Time) (*session.Session, string) {
+func (l *login) open(looked *shown, now time.Time) (*opened, string) {
 	if !looked.session.Any() {
 		return nil, ""
 	}
@@ -101,21 +111,37 @@ func (l *login) open(looked *shown, now time.Time) (*session.Session, string) {
 	if !ok {
 		return nil, "unreadable"
 	}
+	o := l.recent.get(text)
+	if o == nil {
+		if o = l.unseal(text); o == nil {
+			return nil, "unreadable"
+		}
+		l.recent.put(o)
+	}
+	if word := l.set.over(o.session, now.Unix()); word != "" {
+		return nil, word
+	}
+	if l.desk.ended.has(o.session.ID, now.Unix()) {
+		return nil, "logged_out"
+	}
+	return o, ""
+}
+
+// unseal is nil for what is no session of this client.
+func (l *login) unseal(text string) *opened {
 	content, ok := l.sessions.Open(l.bound(), text)
 	if !ok {
-		return nil, "unreadable"
+		return nil
 	}
 	s, ok := session.ReadSession(content)
 	if !ok {
-		return nil, "unreadable"
+		return nil
 	}
-	if word := l.set.over(s, now.Unix()); word != "" {
-		return nil, word
+	who, word := l.who(s)
+	if word != "" {
+		return nil
 	}
-	if l.desk.ended.has(s.ID, now.Unix()) {
-		return nil, "logged_out"
-	}
-	return s, ""
+	return &opened{text: strings.Clone(text), session: s, who: who}
 }
 
 // bound is what sessions and attempts are sealed for.
@@ -135,50 +161,50 @@ func (s *settings) over(in *session.Session, now int64) string {
 	return ""
 }
 
-// person is whom a session belongs to.
+// person is whom a session belongs to. It is immutable.
 type person struct {
-	exchange.Caller
-	values []string
+	caller exchange.Caller // without the consumer, who is another with another revision
+	values []string        // for the fields of the settings
 }
 
 // who reads the claims of a session. With a word there is nobody who may call.
 func (l *login) who(s *session.Session) (*person, string) {
 	claims, err := token.Object([]byte(s.Claims))
 	if err != nil {
-		return nil, "unreadable"
+		return nil, "malformed"
 	}
-	p := &person{Caller: exchange.Caller{Credential: s.ID, Issuer: l.set.Issuer, Client: l.set.ClientID, Claims: claims}}
-	if p.Subject, _ = claims["sub"].(string); p.Subject == "" || !exchange.FitsField(p.Subject) {
+	p := &person{caller: exchange.Caller{Credential: s.ID, Issuer: l.set.Issuer, Client: l.set.ClientID, Claims: claims}}
+	c := &p.caller
+	if c.Subject, _ = claims["sub"].(string); c.Subject == "" || !exchange.FitsField(c.Subject) {
 		return nil, "subject"
 	}
-	if p.ScopeList = s.Scope; s.Scope != "" {
-		p.Scopes = strings.Split(s.Scope, " ")
+	if c.ScopeList = s.Scope; s.Scope != "" {
+		c.Scopes = strings.Split(s.Scope, " ")
 	}
-	if l.set.ConsumerClaim != "" {
-		var ok bool
-		if p.Consumer, ok = l.consumer(claims); !ok {
-			return nil, "no_consumer"
-		}
+	if len(l.set.headers) == 0 {
+		return p, ""
 	}
-	if len(l.set.headers) > 0 {
-		p.values = make([]string, len(l.set.headers))
-		for i, h := range l.set.headers {
-			v, there := token.Lookup(claims, h.claim)
-			if !there || v == nil {
-				continue
-			}
-			text, ok := token.Text(v)
-			if !ok || !exchange.FitsField(text) {
-				return nil, "claim" // an endpoint that does not see it could take this for somebody else
-			}
-			p.values[i] = text
+	p.values = make([]string, len(l.set.headers))
+	for i, h := range l.set.headers {
+		v, there := token.Lookup(claims, h.claim)
+		if !there || v == nil {
+			continue
 		}
+		text, ok := token.Text(v)
+		if !ok || !exchange.FitsField(text) {
+			return nil, "claim" // an endpoint that does not see it could take this for somebody else
+		}
+		p.values[i] = text
 	}
 	return p, ""
 }
 
-func (l *login) consumer(claims map[string]any) (*consumer.Consumer, bool) {
-	if v, there := token.Lookup(claims, l.set.ConsumerClaim); there {
+// consumer is whom the configuration knows a person as, and whether that person may call.
+func (l *login) consumer(p *person) (*consumer.Consumer, bool) {
+	if l.set.ConsumerClaim == "" || p == nil {
+		return nil, true
+	}
+	if v, there := token.Lookup(p.caller.Claims, l.set.ConsumerClaim); there {
 		if id, ok := v.(string); ok {
 			if c := l.consumers.Consumer(id); c != nil {
 				return c, true

@@ -3,6 +3,7 @@ package oidc
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"straum.dev/straum/internal/consumer"
@@ -24,6 +25,7 @@ type login struct {
 	attempts  *session.Sealer
 	desk      *desk
 	consumers *consumer.Directory
+	recent    *recent
 	now       func() time.Time
 }
 
@@ -44,9 +46,14 @@ func (u *unbound) Bind(w *policy.World) (any, error) {
 		return openid.New(openid.Settings{Issuer: set.Issuer, Client: set.ClientID, Secret: set.ClientSecret.Reveal(), Auth: openid.ClientAuth(set.ClientAuth),
 			Fetch: client, Keys: source, Skew: time.Duration(set.Skew)})
 	})
+	key := w.Keys.Key("oidc session")
+	// What was opened goes with the key, should the secret change, and with the fields that claims go into.
+	opened := sha256.Sum256(key[:])
+	seen := set.identity + " " + hex.EncodeToString(opened[:]) + fmt.Sprintf(" %q", set.headers)
 	return &login{
 		set: set, provider: provider, consumers: w.Consumers, now: time.Now,
-		sessions: session.New(w.Keys.Key("oidc session")),
+		sessions: session.New(key),
+		recent:   policy.Hold(w.State, "oidc opened", seen, newRecent),
 		attempts: session.New(w.Keys.Key("oidc attempt")),
 		desk:     policy.Hold(w.State, "oidc desk", set.cookie+" "+set.identity, func() *desk { return newDesk(set.cookie) }),
 	}, nil

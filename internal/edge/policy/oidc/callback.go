@@ -155,13 +155,17 @@ func (l *login) redeem(ctx context.Context, x *exchange.Exchange, endpoints *ope
 		l.fail(x, loginFailed, "malformed", errIDToken)
 		return
 	}
-	if _, word := l.who(s); word != "" {
+	who, word := l.who(s)
+	if _, ok := l.consumer(who); word == "" && !ok {
+		word = "no_consumer"
+	}
+	if word != "" {
 		x.Signals |= exchange.Forbidden
 		l.fail(x, fault.Forbidden, word, nil)
 		return
 	}
 	if !l.keep(x, s, now) {
-		l.fail(x, fault.Internal, "too_large", session.ErrTooLarge)
+		l.fail(x, loginTooLarge, "too_large", session.ErrTooLarge)
 		return
 	}
 	x.Judge(name, "login")

@@ -22,7 +22,10 @@ func (l *login) logout(x *exchange.Exchange) {
 	}
 	now := l.now()
 	looked := l.look(x)
-	s, _ := l.open(&looked, now)
+	var s *session.Session
+	if o, _ := l.open(&looked, now); o != nil {
+		s = o.session
+	}
 	v, cookie := of(x), l.cookie(x)
 	for i := range session.MaxPieces {
 		if looked.session.Shown(i) {

@@ -3,7 +3,7 @@
 //
 // In reading order: oidc.go (options), bind.go (the policy that runs), authenticate.go (a request with or without a session), begin.go (off
 // to the provider), callback.go (back again), renew.go (tokens that run out), logout.go, site.go (what the browser sees of us: address,
-// cookies), desk.go (what outlives a revision).
+// cookies), recent.go (sessions opened lately), desk.go (what outlives a revision).
 //
 // It refuses to send anybody but a browser that goes to a page off to log in, to send a browser anywhere but to the provider and back to
 // where it was, and to show an endpoint the session.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/edge/policytest"
+	"straum.dev/straum/internal/keyring"
 	"straum.dev/straum/internal/openid"
 	"straum.dev/straum/internal/session"
 )
@@ -504,6 +507,26 @@ func TestForeignCookie(t *testing.T) {
 	}
 }
 
+// What was opened once does not outlive the secret, nor the settings.
+func TestRemembered(t *testing.T) {
+	b := setup(t, "cookie: s")
+	b.logIn("/")
+	for range 2 {
+		if x := b.ask("/api"); x.Caller.Subject != "alice" {
+			t.Fatal(x.Verdicts)
+		}
+	}
+	b.bind("cookie: s\nclaims_to_headers: { email: X-Email }")
+	if got, _ := b.ask("/api").Request.Header.Header("X-Email"); got != "alice@example.com" {
+		t.Errorf("the endpoint gets %q", got)
+	}
+	b.world.Keys = keyring.Random()
+	b.bind("cookie: s\nclaims_to_headers: { email: X-Email }")
+	if x := b.ask("/api"); x.Caller.Method != "" || word(x) != "unreadable" {
+		t.Errorf("a session outlives the secret: %v", x.Verdicts)
+	}
+}
+
 func TestLarge(t *testing.T) {
 	b := setup(t, "forward: access_token")
 	b.provider.padding = strings.Repeat("x", 6000)
@@ -545,8 +568,8 @@ func TestLargeWithoutIDToken(t *testing.T) {
 	b.take(x)
 	looked := b.login.look(b.Request("GET / HTTP/1.1\r\nHost: app.example.com\r\nCookie: " + b.cookies()))
 	got, word := b.login.open(&looked, time.Now())
-	if got == nil || got.IDToken != "" || got.Claims != s.Claims || got.Access != s.Access || s.IDToken == "" {
-		t.Errorf("got %.200v, %s", got, word)
+	if got == nil || got.session.IDToken != "" || got.session.Claims != s.Claims || got.session.Access != s.Access || s.IDToken == "" {
+		t.Errorf("got %v, %s", got != nil, word)
 	}
 	s.Access += strings.Repeat("x", 600)
 	if b.login.keep(x, s, time.Now()) {
@@ -935,19 +958,48 @@ func BenchmarkSession(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l := &login{set: &settings{Options: Options{Lifetime: document.Duration(1 << 62)}, identity: "identity", cookie: "c"}, sessions: sealer, desk: newDesk("c"), now: time.Now}
+	l := &login{set: &settings{Options: Options{Lifetime: document.Duration(1 << 62)}, identity: "identity", cookie: "c"}, sessions: sealer, desk: newDesk("c"), recent: newRecent(), now: time.Now}
 	l.set.Forward = "none"
 	x := &exchange.Exchange{}
 	x.Begin(&exchange.Conn{}, 1)
 	x.Request.Scheme, x.Request.Path = "https", "/api"
 	cookies := "a=1; c=" + pieces[0] + "; b=2"
-	b.ReportAllocs()
-	for b.Loop() {
+	for _, fresh := range []bool{true, false} {
+		b.Run(map[bool]string{true: "opened", false: "remembered"}[fresh], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if fresh {
+					l.recent.slots = [recentSlots]atomic.Pointer[remembered]{}
+				}
+				x.Request.Header.Set(exchange.Cookie, cookies)
+				x.Session = nil
+				if l.Authenticate(x) == 0 {
+					b.Fatal(x.Verdicts)
+				}
+				l.Hide(x)
+			}
+		})
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	l := &login{set: &settings{Options: Options{RedirectPath: "/cb", LogoutPath: "/out", LoginPath: "/in", Lifetime: document.Duration(time.Hour), Forward: "none"}, identity: "identity", cookie: "c"},
+		sessions: session.New([32]byte{1}), attempts: session.New([32]byte{2}), desk: newDesk("c"), recent: newRecent(), now: time.Now}
+	f.Add("/cb", "state=ABCDEFGHIJ&code=x", "c-login-ABCDEFGH="+l.attempts.Seal("other", nil))
+	f.Add("/", "", "c=1."+l.sessions.Seal("other", (&session.Session{ID: "x"}).Append(nil)))
+	f.Add("/", "", "c=2.abc; c-1=def; c=;;=; \"")
+	f.Fuzz(func(t *testing.T, path, query, cookies string) {
+		if path == "/in" || path == "/out" {
+			return // these ask the provider
+		}
+		x := &exchange.Exchange{}
+		x.Begin(&exchange.Conn{}, 1)
+		x.Request.Method, x.Request.Scheme, x.Request.Host, x.Request.Path, x.Request.Query = "GET", "https", "a", path, query
 		x.Request.Header.Set(exchange.Cookie, cookies)
-		x.Session = nil
-		if l.Authenticate(x) == 0 {
-			b.Fatal(x.Verdicts)
+		if l.Authenticate(x) != policy.Nothing || x.Caller.Method != "" || path == "/cb" && x.Fault == nil {
+			t.Errorf("%q %q %q: %v", path, query, cookies, x.Verdicts)
 		}
 		l.Hide(x)
-	}
+		l.Response(x)
+	})
 }

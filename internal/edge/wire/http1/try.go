@@ -168,8 +168,7 @@ func (t *Try) send(whole bool) *fault.Fault {
 // sendNow writes head and body in one go when the whole body is there and the kernel takes it. What the kernel leaves is for the
 // sending goroutine.
 func (t *Try) sendNow() (sent bool, f *fault.Fault) {
-	b, ok := t.x.Request.Body.(*body)
-	if !ok || t.pending == nil || b.end != endsNow || t.framing() != byLength {
+	if t.pending == nil || !t.pendingLast() || t.framing() != byLength {
 		return false, nil
 	}
 	n, err := t.conn.TryWrite(t.out.out, t.pending)
@@ -189,6 +188,12 @@ func (t *Try) sendNow() (sent bool, f *fault.Fault) {
 	t.pending = nil
 	t.out.release()
 	return true, nil
+}
+
+// pendingLast says whether pending is the last run of the request body.
+func (t *Try) pendingLast() bool {
+	b, direct := t.x.Request.Body.(*body)
+	return direct && b.end == endsNow || t.x.Held()
 }
 
 // firstRead is how much to read at first of an answer.
@@ -223,7 +228,7 @@ func (t *Try) start() {
 func (t *Try) runSend() {
 	how := t.framing()
 	if t.pending != nil {
-		if b, ok := t.x.Request.Body.(*body); ok && b.end == endsNow {
+		if t.pendingLast() {
 			t.out.last.Store(true)
 		}
 		t.sink = t.out.run(t.pending, how)
@@ -496,10 +501,12 @@ func (t *Try) unsent(err error) bool {
 // stopSending ends the sending goroutine and waits for it.
 func (t *Try) stopSending() {
 	t.conn.Kill()
-	t.codec.StopBody()
+	if !t.x.Held() {
+		t.codec.StopBody()
+		t.x.Request.Streaming = true // the client's side was interrupted in its body
+	}
 	<-t.done
 	t.sending = false
-	t.x.Request.Streaming = true // the client's side was interrupted in its body
 }
 
 // Early returns what the endpoint sent behind a 101 answer.
