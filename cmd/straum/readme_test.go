@@ -173,3 +173,27 @@ func checkPage(t *testing.T, path string) (configurations, commands int) {
 	}
 	return configurations, commands
 }
+
+// Each figure of a policy is explained on its page, and those that are of none in docs/metrics.md.
+func TestFiguresAreExplained(t *testing.T) {
+	pages := read(t, "../../docs/metrics.md")
+	files, _ := filepath.Glob("../../docs/policies/*.md")
+	for _, file := range files {
+		pages += read(t, file)
+	}
+	sources, _ := filepath.Glob("../../internal/edge/policy/*/*.go")
+	found := 0
+	for _, file := range append(sources, "world.go") {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`Figure\{Name: "([a-z_]+)"`).FindAllStringSubmatch(read(t, file), -1) {
+			if found++; !strings.Contains(pages, "straum_policy_"+m[1]+"`") {
+				t.Errorf("%s: no page explains straum_policy_%s", file, m[1])
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d figures found; are they written otherwise now?", found)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"straum.dev/straum/internal/control/admin"
 	"straum.dev/straum/internal/control/compile"
 	"straum.dev/straum/internal/document"
+	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/keyring"
 	"straum.dev/straum/internal/observe/metrics"
@@ -78,7 +79,7 @@ func (w *world) store(c *compile.Compiled) (*redis.Client, error) {
 	}
 	held := policy.Hold(w.state, "redis", hex.EncodeToString(of.Sum(nil)), func() store {
 		var client *redis.Client
-		client, err = redis.New(*c.Redis, w.log, time.Now)
+		client, err = redis.Prepare(*c.Redis, w.log, time.Now)
 		return store{client}
 	})
 	if err != nil {
@@ -163,6 +164,7 @@ func (w *world) figures(yield func(metrics.Figure)) {
 	w.state.Each(func(r policy.Reporter) {
 		r.Report(func(f policy.Figure) { yield(metrics.Figure(f)) })
 	})
+	yield(metrics.Figure{Name: "held_body_bytes", Help: "Memory of request bodies that policies hold as a whole.", Value: float64(exchange.Holding())})
 }
 
 // Report implements policy.Reporter.

@@ -37,10 +37,10 @@ func (b *Builder) ReadFile(name string, r io.Reader) error {
 			return errors.Join(append(problems, fmt.Errorf("%s: more than %d lines; split the file", name, MaxLines))...)
 		}
 		if len(raw) > MaxLine {
-			return errors.Join(append(problems, fmt.Errorf("%s:%d: a line of more than %d bytes", name, number, MaxLine))...)
+			return errors.Join(append(problems, &LineError{name, number, fmt.Errorf("a line of more than %d bytes", MaxLine)})...)
 		}
 		if err := b.line(view(raw)); err != nil {
-			if problems = append(problems, fmt.Errorf("%s:%d: %w", name, number, err)); len(problems) == maxErrors {
+			if problems = append(problems, &LineError{name, number, err}); len(problems) == maxErrors {
 				break
 			}
 		}
@@ -50,6 +50,19 @@ func (b *Builder) ReadFile(name string, r io.Reader) error {
 	}
 	return errors.Join(problems...)
 }
+
+// LineError is what is wrong with a line of a file.
+type LineError struct {
+	File string
+	Line int // from 1
+	Err  error
+}
+
+// Error implements error.
+func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
+
+// Unwrap gives what is wrong.
+func (e *LineError) Unwrap() error { return e.Err }
 
 // line adds what one line says. It keeps nothing of the line itself.
 func (b *Builder) line(line string) error {

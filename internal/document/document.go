@@ -221,7 +221,7 @@ func secretLike(line string) int {
 			}
 			from += i + len(word)
 			rest := strings.TrimLeft(low[from:], "abcdefghijklmnopqrstuvwxyz_-\"' ")
-			if !strings.HasPrefix(rest, ":") {
+			if !strings.HasPrefix(rest, ":") || strings.HasPrefix(low[from:], "_file") { // the name of a file is none
 				continue
 			}
 			if at := len(low) - len(rest) + 1; best < 0 || at < best {

@@ -17,7 +17,7 @@ const MaxProblems = 1000
 type Problem struct {
 	File   string
 	Line   int    // from 1; 0 when the problem has no place in a file
-	Column int    // from 1, in characters
+	Column int    // from 1, in characters; 0 when the line as a whole is meant
 	Path   string // the keys that lead there, such as upstreams.orders.health.every; "" for the whole document
 	Text   string // found, allowed, remedy
 	// Suggestion is the key, word or name probably meant; "" when nothing is near.
@@ -48,6 +48,9 @@ func (p Problem) Error() string {
 func (p Problem) Place() string {
 	if p.Line == 0 {
 		return p.File
+	}
+	if p.Column == 0 {
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
 	}
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }

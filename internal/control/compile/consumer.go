@@ -142,8 +142,26 @@ func (f *CredentialFile) read(b *consumer.Builder) error {
 		return f.At.Errorf("the file %s cannot be read: %s", f.Path, err)
 	}
 	defer r.Close()
-	if err := b.ReadFile(f.Path, r); err != nil {
-		return f.At.Errorf("%s", err)
+	return f.place(b.ReadFile(f.Path, r))
+}
+
+// place makes problems of what is wrong with lines, each at its own; whatever else is wrong is at the name of the file.
+func (f *CredentialFile) place(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	var problems document.Problems
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for _, err := range all {
+		var line *consumer.LineError
+		if errors.As(err, &line) {
+			problems.Add(document.Problem{File: line.File, Line: line.Line, Text: line.Err.Error()})
+		} else {
+			problems.Add(f.At.Errorf("%s", err))
+		}
+	}
+	return problems.Err()
 }

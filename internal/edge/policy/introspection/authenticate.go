@@ -121,19 +121,20 @@ func (p *introspection) accept(x *exchange.Exchange, a *introspect.Answer) polic
 }
 
 // tell writes claims into their fields. A claim that cannot be written refuses the token: an endpoint that does not see it could take the
-// caller for somebody else.
+// caller for somebody else. Nothing is written then, for another method may accept the caller.
 func (p *introspection) tell(h *exchange.Fields, a *introspect.Answer) bool {
-	p.strip(h)
 	for i := range p.told {
-		claim, there := token.Lookup(a.Claims, p.told[i].claim)
-		if !there || claim == nil {
-			continue
+		if claim, there := token.Lookup(a.Claims, p.told[i].claim); there && claim != nil {
+			if value, ok := token.Text(claim); !ok || !exchange.FitsField(value) {
+				return false
+			}
 		}
-		value, ok := token.Text(claim)
-		if !ok || !exchange.FitsField(value) {
-			return false
+	}
+	for i := range p.told {
+		if claim, there := token.Lookup(a.Claims, p.told[i].claim); there && claim != nil {
+			value, _ := token.Text(claim)
+			h.Append(exchange.Other, p.told[i].field, value)
 		}
-		h.Append(exchange.Other, p.told[i].field, value)
 	}
 	return true
 }
@@ -147,15 +148,18 @@ func (p *introspection) Challenge(x *exchange.Exchange, finding policy.Finding) 
 	}
 }
 
-// Hide implements policy.Authenticator. Unless this policy accepted the caller, the fields that claims go into are the client's own.
+// Hide implements policy.Authenticator.
 func (p *introspection) Hide(x *exchange.Exchange) {
 	if p.options.Hide {
 		p.hide(&x.Request)
 	}
-	for i := range x.Verdicts {
-		if x.Verdicts[i].Policy == name && x.Verdicts[i].Word == "accepted" {
-			return
-		}
+}
+
+// Reserves implements policy.Reserver.
+func (p *introspection) Reserves() []string {
+	var names []string
+	for _, t := range p.told {
+		names = append(names, t.field)
 	}
-	p.strip(&x.Request.Header)
+	return names
 }

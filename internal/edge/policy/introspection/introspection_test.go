@@ -293,6 +293,31 @@ func TestFields(t *testing.T) {
 	f(nil, "  is guest", "Keep=me X-Consumer-Id=guest X-Consumer-Name= X-Anonymous-Consumer=true")
 }
 
+// other is a method that accepts everybody.
+type other struct{}
+
+func (other) Authenticate(x *exchange.Exchange) policy.Finding {
+	x.Caller.Subject = "other"
+	return policy.Accepted
+}
+func (other) Challenge(*exchange.Exchange, policy.Finding) {}
+func (other) Hide(*exchange.Exchange)                      {}
+
+// What a refused token says reaches no endpoint, also when another method accepts the caller.
+func TestRefusedTellsNothing(t *testing.T) {
+	i := newIssuer(t)
+	i.knows("half", `"sub":"eve","a":"admin","b":{}`)
+	kind := policy.Kind{Name: "other", Build: func(policy.Options) (any, error) { return other{}, nil }}
+	r := world(t).Policies(policytest.Use{Kind: Kind, YAML: i.options("claims_to_headers: {a: X-A, b: X-B}")}, policytest.Use{Kind: kind, YAML: "{}"})
+	x := r.Ask("GET /a HTTP/1.1\nHost: a\nAuthorization: Bearer half\nX-A: forged\n")
+	if got := tell(x); got != "other other" {
+		t.Error(got)
+	}
+	if value, there := x.Request.Header.Header("X-A"); there {
+		t.Errorf("X-A: %s", value)
+	}
+}
+
 // A token that is bound to a certificate is good for its holder alone; one that is bound to something else for nobody.
 func TestBound(t *testing.T) {
 	i := newIssuer(t)

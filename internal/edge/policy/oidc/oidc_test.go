@@ -509,19 +509,19 @@ func TestForeignCookie(t *testing.T) {
 
 // What was opened once does not outlive the secret, nor the settings.
 func TestRemembered(t *testing.T) {
-	b := setup(t, "cookie: s")
+	b := setup(t, "cookie: __Host-s")
 	b.logIn("/")
 	for range 2 {
 		if x := b.ask("/api"); x.Caller.Subject != "alice" {
 			t.Fatal(x.Verdicts)
 		}
 	}
-	b.bind("cookie: s\nclaims_to_headers: { email: X-Email }")
+	b.bind("cookie: __Host-s\nclaims_to_headers: { email: X-Email }")
 	if got, _ := b.ask("/api").Request.Header.Header("X-Email"); got != "alice@example.com" {
 		t.Errorf("the endpoint gets %q", got)
 	}
 	b.world.Keys = keyring.Random()
-	b.bind("cookie: s\nclaims_to_headers: { email: X-Email }")
+	b.bind("cookie: __Host-s\nclaims_to_headers: { email: X-Email }")
 	if x := b.ask("/api"); x.Caller.Method != "" || word(x) != "unreadable" {
 		t.Errorf("a session outlives the secret: %v", x.Verdicts)
 	}
@@ -654,7 +654,11 @@ func TestRenewed(t *testing.T) {
 		old[k] = v
 	}
 	b.shift = 9*time.Minute + time.Second // a minute before the end
+	b.provider.change(func() { b.provider.lie = func(c map[string]any) { c["email"] = "new@example.com" } })
 	x := b.ask("/api")
+	if x.Caller.Claims["email"] != "new@example.com" {
+		t.Errorf("the caller is as before: %v", x.Caller.Claims)
+	}
 	if got, _ := x.Request.Header.Get(exchange.Authorization); got != "Bearer access-3" || b.provider.tokens() != 2 {
 		t.Errorf("forwarded %q after %d requests, %v", got, b.provider.tokens(), x.Verdicts)
 	}
