@@ -81,7 +81,11 @@ func TestDocument(t *testing.T) {
 			if key == "" || key == "-" {
 				continue // no key of the configuration
 			}
-			if row := fmt.Sprintf("| `%s` | `%s` |", key, tag.Get("default")); !strings.Contains(page, row) {
+			row := fmt.Sprintf("| `%s` |", key)
+			if value := tag.Get("default"); value != "" {
+				row += fmt.Sprintf(" `%s` |", value)
+			}
+			if !strings.Contains(page, row) {
 				t.Errorf("the page on %s lacks the row %s", kind.Name, row)
 			}
 		}
