@@ -206,7 +206,7 @@ func TestDocumented(t *testing.T) {
 		}
 	}
 	for n := range told {
-		if !is[n] {
+		if !is[n] && !strings.HasPrefix(n, "straum_policy_") { // what others show through Figures is theirs to explain
 			t.Errorf("docs/metrics.md describes %s, which there is not", n)
 		}
 	}

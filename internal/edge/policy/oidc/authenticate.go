@@ -42,7 +42,6 @@ func of(x *exchange.Exchange) *visit {
 // Authenticate implements policy.Authenticator. A session that is over, or cannot be read, is as if it were not there: it is no sign of an
 // attack.
 func (l *login) Authenticate(x *exchange.Exchange) policy.Finding {
-	l.strip(x)
 	switch x.Request.Path {
 	case l.set.RedirectPath:
 		l.callback(x)

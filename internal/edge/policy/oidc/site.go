@@ -93,9 +93,17 @@ func (l *login) look(x *exchange.Exchange) (s shown) {
 	return s
 }
 
+// Reserves implements policy.Reserver.
+func (l *login) Reserves() []string {
+	names := make([]string, len(l.set.headers))
+	for i, h := range l.set.headers {
+		names[i] = h.field
+	}
+	return names
+}
+
 // Hide implements policy.Authenticator: endpoints see neither sessions nor attempts.
 func (l *login) Hide(x *exchange.Exchange) {
-	l.strip(x)
 	cookie := l.cookie(x)
 	ours := func(name string) bool {
 		var p session.Pieces
@@ -133,32 +141,6 @@ func (l *login) Hide(x *exchange.Exchange) {
 	if v.forward != "" {
 		x.Request.Header.Set(exchange.Authorization, "Bearer "+v.forward)
 	}
-}
-
-// strip drops the client's copies of the fields that only this policy sets, also with underscores for hyphens: many endpoints take both for
-// one.
-func (l *login) strip(x *exchange.Exchange) {
-	if len(l.set.headers) == 0 {
-		return
-	}
-	h := &x.Request.Header
-	for i := 0; i < h.Len(); {
-		if f := &h.All()[i]; f.Known == exchange.Other && l.set.isSet(f.Name) {
-			h.DelHeader(f.Name)
-			continue
-		}
-		i++
-	}
-}
-
-// isSet says whether endpoints may take a field for one that this policy sets.
-func (s *settings) isSet(field string) bool {
-	for _, h := range s.headers {
-		if len(h.field) == len(field) && strings.EqualFold(h.field, strings.ReplaceAll(field, "_", "-")) {
-			return true
-		}
-	}
-	return false
 }
 
 // isLocal says whether a text is a path of this site, and nothing that a browser would take for another's.
