@@ -32,6 +32,9 @@ var (
 	Forbidden        = &Kind{Word: "forbidden", Side: Client, Status: 403, Code: PermissionDenied, Title: "Not allowed", Detail: "The caller is known and may not do this."}
 	BadCredential    = &Kind{Word: "bad_credential", Side: Client, Status: 400, Code: InvalidArgument, Title: "Credential ambiguous", Detail: "The request carries a credential in more than one place or more than once. Send one."}
 	AuthUnavailable  = &Kind{Word: "auth_unavailable", Side: Gateway, Status: 503, Code: Unavailable, Title: "Cannot check credentials now", Detail: "What this gateway needs to check the credential cannot be reached. Try again shortly."}
+	LoginFailed      = &Kind{Word: "login_failed", Side: Client, Status: 400, Code: InvalidArgument, Title: "Login not completed", Detail: "The login was not begun in this browser, took too long, was completed before, or the provider did not confirm it. Go to the page you wanted and log in again."}
+	LoginTooLarge    = &Kind{Word: "login_too_large", Side: Gateway, Status: 500, Code: ResourceExhausted, Title: "Login not completed", Detail: "What the login brought is more than a browser keeps for this gateway."}
+	LoginInsecure    = &Kind{Word: "login_insecure", Side: Client, Status: 400, Code: InvalidArgument, Title: "Login needs a secure connection", Detail: "This page asks for a login, which is safe by https:// alone."}
 	HoldTooLarge     = &Kind{Word: "hold_too_large", Side: Client, Status: 413, Code: ResourceExhausted, Close: true, Title: "Body too large", Detail: "The request body is larger than this route can check."}
 	HoldFull         = &Kind{Word: "hold_full", Side: Gateway, Status: 503, Code: Unavailable, Close: true, Title: "Gateway at its limit", Detail: "The gateway holds as many request bodies as it can. Try again shortly."}
 )
@@ -67,7 +70,7 @@ func Kinds() []*Kind {
 		Malformed, Framing, BadHost, LineTooLong, HeaderTooLarge, BodyTooLarge, UnknownCoding, BadVersion, BadExpectation,
 		NoTunnel, BadPath, HeaderTimeout, BodyTimeout, ClientGone, ClientSlow,
 		NoRoute, MethodNotAllowed,
-		NotAuthenticated, Forbidden, BadCredential, AuthUnavailable, HoldTooLarge, HoldFull,
+		NotAuthenticated, Forbidden, BadCredential, AuthUnavailable, LoginFailed, LoginTooLarge, LoginInsecure, HoldTooLarge, HoldFull,
 		NoEndpoint, BreakerOpen, Saturated, QueueTimeout, ConnectFailed, ConnectTimeout, UpstreamTLS, UpstreamReset, UpstreamInvalid,
 		UpstreamRefused, UpstreamTimeout, ExchangeTimeout, NoUpgrade, BadDeadline, ClientDeadline, NoDescriptors,
 		Internal,

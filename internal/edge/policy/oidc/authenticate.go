@@ -13,13 +13,6 @@ import (
 	"straum.dev/straum/internal/token"
 )
 
-// The faults of a login. A browser that meets one is not sent anywhere, so that it does not go in circles.
-var (
-	loginFailed   = &fault.Kind{Word: "login_failed", Side: fault.Client, Status: 400, Code: fault.InvalidArgument, Title: "Login not completed", Detail: "The login was not begun in this browser, took too long, was completed before, or the provider did not confirm it. Go to the page you wanted and log in again."}
-	loginTooLarge = &fault.Kind{Word: "login_too_large", Side: fault.Gateway, Status: 500, Code: fault.ResourceExhausted, Title: "Login not completed", Detail: "What the login brought is more than a browser keeps for this gateway."}
-	loginInsecure = &fault.Kind{Word: "login_insecure", Side: fault.Gateway, Status: 400, Code: fault.InvalidArgument, Title: "Login needs a secure connection", Detail: "This page asks for a login, which is safe by https:// alone."}
-)
-
 // visit is what the policy keeps on an exchange until step 9, and for Hide.
 type visit struct {
 	cookies []string // values of Set-Cookie

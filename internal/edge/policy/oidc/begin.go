@@ -73,7 +73,7 @@ func (l *login) ask(x *exchange.Exchange) {
 func (l *login) begin(x *exchange.Exchange, to string) {
 	at := l.at(x)
 	if !at.fit {
-		x.Fail(fault.New(loginInsecure, errInsecure))
+		x.Fail(fault.New(fault.LoginInsecure, errInsecure))
 		return
 	}
 	ctx, cancel := l.patience()

@@ -52,13 +52,13 @@ func (l *login) callback(x *exchange.Exchange) {
 	a, ok := readAnswer(x.Request.Query)
 	x.Request.Query = "" // no log shows the code, however much it is to tell
 	if !ok {
-		l.fail(x, loginFailed, "bad_callback", nil)
+		l.fail(x, fault.LoginFailed, "bad_callback", nil)
 		return
 	}
 	at := l.at(x)
 	begun, word := l.begun(x, a.state, at, now)
 	if begun == nil {
-		l.fail(x, loginFailed, word, nil)
+		l.fail(x, fault.LoginFailed, word, nil)
 		return
 	}
 	ctx, cancel := l.patience()
@@ -68,7 +68,7 @@ func (l *login) callback(x *exchange.Exchange) {
 	case err != nil:
 		l.fail(x, fault.AuthUnavailable, "provider_unavailable", err)
 	case a.issuer != "" && a.issuer != l.set.Issuer, a.issuer == "" && endpoints.NamesItself:
-		l.fail(x, loginFailed, "other_issuer", errOtherIssuer) // RFC 9207 §2.4
+		l.fail(x, fault.LoginFailed, "other_issuer", errOtherIssuer) // RFC 9207 §2.4
 	case a.err != "":
 		l.providerFailed(x, a.err)
 	default:
@@ -120,7 +120,7 @@ func (l *login) providerFailed(x *exchange.Exchange, word string) {
 	case "temporarily_unavailable", "server_error":
 		l.fail(x, fault.AuthUnavailable, "provider_unavailable", cause)
 	default:
-		l.fail(x, loginFailed, "provider_error", cause)
+		l.fail(x, fault.LoginFailed, "provider_error", cause)
 	}
 }
 
@@ -135,7 +135,7 @@ func (l *login) redeem(ctx context.Context, x *exchange.Exchange, endpoints *ope
 	var refused *openid.Refused
 	switch {
 	case errors.As(err, &refused):
-		l.fail(x, loginFailed, "code_refused", err)
+		l.fail(x, fault.LoginFailed, "code_refused", err)
 		return
 	case err != nil:
 		l.fail(x, fault.AuthUnavailable, "provider_unavailable", err)
@@ -147,12 +147,12 @@ func (l *login) redeem(ctx context.Context, x *exchange.Exchange, endpoints *ope
 		l.fail(x, fault.AuthUnavailable, string(reason), errNoKeys)
 		return
 	case reason != token.Good:
-		l.fail(x, loginFailed, string(reason), errIDToken)
+		l.fail(x, fault.LoginFailed, string(reason), errIDToken)
 		return
 	}
 	s := &session.Session{ID: strings.ToLower(rand.Text()), Created: now.Unix(), Scope: strings.Join(l.set.Scopes, " ")}
 	if !l.fill(s, grant, id, l.now()) {
-		l.fail(x, loginFailed, "malformed", errIDToken)
+		l.fail(x, fault.LoginFailed, "malformed", errIDToken)
 		return
 	}
 	who, word := l.who(s)
@@ -165,7 +165,7 @@ func (l *login) redeem(ctx context.Context, x *exchange.Exchange, endpoints *ope
 		return
 	}
 	if !l.keep(x, s, now) {
-		l.fail(x, loginTooLarge, "too_large", session.ErrTooLarge)
+		l.fail(x, fault.LoginTooLarge, "too_large", session.ErrTooLarge)
 		return
 	}
 	x.Judge(name, "login")

@@ -214,7 +214,7 @@ func TestNavigation(t *testing.T) {
 		}
 	}
 	b.Scheme = "http"
-	if x := b.send("/", page); x.Fault == nil || x.Fault.Kind != loginInsecure {
+	if x := b.send("/", page); x.Fault == nil || x.Fault.Kind != fault.LoginInsecure {
 		t.Errorf("without TLS: %v", x.Fault)
 	}
 }
@@ -227,80 +227,80 @@ func TestCallbackRefused(t *testing.T) {
 		want string                              // verdict
 		kind *fault.Kind
 	}{
-		"another's state": {func(b *bench, q url.Values) string { q.Set("state", "A"+q.Get("state")[1:]); return "" }, "unknown_state", loginFailed},
+		"another's state": {func(b *bench, q url.Values) string { q.Set("state", "A"+q.Get("state")[1:]); return "" }, "unknown_state", fault.LoginFailed},
 		"almost the state": {func(b *bench, q url.Values) string {
 			q.Set("state", q.Get("state")[:len(q.Get("state"))-1]+"=")
 			return ""
-		}, "bad_state", loginFailed},
-		"no state":     {func(b *bench, q url.Values) string { q.Del("state"); return "" }, "bad_callback", loginFailed},
-		"no code":      {func(b *bench, q url.Values) string { q.Del("code"); return "" }, "bad_callback", loginFailed},
-		"two codes":    {func(b *bench, q url.Values) string { q.Add("code", "x"); return "" }, "bad_callback", loginFailed},
-		"huge code":    {func(b *bench, q url.Values) string { q.Set("code", strings.Repeat("x", 5000)); return "" }, "bad_callback", loginFailed},
-		"broken query": {func(b *bench, q url.Values) string { return callback + q.Encode() + "&%zz" }, "bad_callback", loginFailed},
+		}, "bad_state", fault.LoginFailed},
+		"no state":     {func(b *bench, q url.Values) string { q.Del("state"); return "" }, "bad_callback", fault.LoginFailed},
+		"no code":      {func(b *bench, q url.Values) string { q.Del("code"); return "" }, "bad_callback", fault.LoginFailed},
+		"two codes":    {func(b *bench, q url.Values) string { q.Add("code", "x"); return "" }, "bad_callback", fault.LoginFailed},
+		"huge code":    {func(b *bench, q url.Values) string { q.Set("code", strings.Repeat("x", 5000)); return "" }, "bad_callback", fault.LoginFailed},
+		"broken query": {func(b *bench, q url.Values) string { return callback + q.Encode() + "&%zz" }, "bad_callback", fault.LoginFailed},
 		"another browser": {func(b *bench, q url.Values) string {
 			for _, name := range b.order {
 				b.drop(name)
 			}
 			return ""
-		}, "unknown_state", loginFailed},
+		}, "unknown_state", fault.LoginFailed},
 		"tampered": {func(b *bench, q url.Values) string {
 			v := []byte(b.jar[b.order[0]])
 			v[50] ^= 1
 			b.jar[b.order[0]] = string(v)
 			return ""
-		}, "bad_state", loginFailed},
+		}, "bad_state", fault.LoginFailed},
 		"mixed up": {func(b *bench, q url.Values) string { // two tabs, one's state with the other's cookie
 			first := b.order[0]
 			b.ask("/", page)
 			b.jar[first] = b.jar[b.order[1]]
 			return ""
-		}, "bad_state", loginFailed},
-		"too late":       {func(b *bench, q url.Values) string { b.shift = attemptLasts; return "" }, "attempt_expired", loginFailed},
-		"another issuer": {func(b *bench, q url.Values) string { q.Set("iss", "https://evil.example"); return "" }, "other_issuer", loginFailed},
+		}, "bad_state", fault.LoginFailed},
+		"too late":       {func(b *bench, q url.Values) string { b.shift = attemptLasts; return "" }, "attempt_expired", fault.LoginFailed},
+		"another issuer": {func(b *bench, q url.Values) string { q.Set("iss", "https://evil.example"); return "" }, "other_issuer", fault.LoginFailed},
 		"denied":         {func(b *bench, q url.Values) string { q.Del("code"); q.Set("error", "access_denied"); return "" }, "access_denied", fault.Forbidden},
 		"provider ill":   {func(b *bench, q url.Values) string { q.Del("code"); q.Set("error", "server_error"); return "" }, "provider_unavailable", fault.AuthUnavailable},
-		"odd error":      {func(b *bench, q url.Values) string { q.Del("code"); q.Set("error", "<script>"); return "" }, "provider_error", loginFailed},
-		"code of nobody": {func(b *bench, q url.Values) string { q.Set("code", "x"); return "" }, "code_refused", loginFailed},
+		"odd error":      {func(b *bench, q url.Values) string { q.Del("code"); q.Set("error", "<script>"); return "" }, "provider_error", fault.LoginFailed},
+		"code of nobody": {func(b *bench, q url.Values) string { q.Set("code", "x"); return "" }, "code_refused", fault.LoginFailed},
 		"another's code": {func(b *bench, q url.Values) string { // injected: it belongs to another attempt
 			q.Set("code", b.provider.arrive(location(b.send("/", page))).Get("code"))
 			return ""
-		}, "code_refused", loginFailed},
+		}, "code_refused", fault.LoginFailed},
 		"nonce": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["nonce"] = "other" }
 			return ""
-		}, "nonce", loginFailed},
+		}, "nonce", fault.LoginFailed},
 		"no nonce": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { delete(c, "nonce") }
 			return ""
-		}, "nonce", loginFailed},
+		}, "nonce", fault.LoginFailed},
 		"audience": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["aud"] = "other" }
 			return ""
-		}, "audience", loginFailed},
+		}, "audience", fault.LoginFailed},
 		"party": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["azp"] = "other" }
 			return ""
-		}, "authorized_party", loginFailed},
+		}, "authorized_party", fault.LoginFailed},
 		"audiences": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["aud"] = []string{"gateway", "x"} }
 			return ""
-		}, "authorized_party", loginFailed},
+		}, "authorized_party", fault.LoginFailed},
 		"issuer": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["iss"] = "https://other" }
 			return ""
-		}, "issuer", loginFailed},
+		}, "issuer", fault.LoginFailed},
 		"expired": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["exp"] = 1000 }
 			return ""
-		}, "expired", loginFailed},
+		}, "expired", fault.LoginFailed},
 		"at_hash": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["at_hash"] = "AAAAAAAAAAAAAAAAAAAAAA" }
 			return ""
-		}, "at_hash", loginFailed},
+		}, "at_hash", fault.LoginFailed},
 		"nobody": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["sub"] = "" }
 			return ""
-		}, "subject", loginFailed},
+		}, "subject", fault.LoginFailed},
 		"split": {func(b *bench, q url.Values) string {
 			b.provider.lie = func(c map[string]any) { c["sub"] = "a\r\nX: y" }
 			return ""
@@ -314,7 +314,7 @@ func TestCallbackRefused(t *testing.T) {
 			b.provider.lie = func(c map[string]any) { c["email"] = "a\nX-Evil: 1" }
 			return ""
 		}, "claim", fault.Forbidden},
-		"not signed by it": {func(b *bench, q url.Values) string { b.provider.answer = unsigned; return "" }, "malformed", loginFailed},
+		"not signed by it": {func(b *bench, q url.Values) string { b.provider.answer = unsigned; return "" }, "malformed", fault.LoginFailed},
 		"no id token": {func(b *bench, q url.Values) string {
 			b.provider.answer = says(200, `{"access_token":"x","token_type":"bearer"}`)
 			return ""
