@@ -17,6 +17,7 @@ func (g *gateway) newAdmin(b build, started time.Time) *admin.Admin {
 		Listeners: g.listeners.Stats,
 		Upstreams: g.upstreams,
 		Secure:    g.secure.status,
+		Consumers: g.world.consumers.Load,
 		Attention: g.world.attention,
 		Exchanges: g.metrics.Summary,
 		AccessLog: g.access.Stats,

@@ -116,7 +116,7 @@ policies in one strict YAML file, and everything else measured and explained.
 		SilenceUsage:  true,
 	}
 	root.AddCommand(newRun(), newProxy(), newDemo(), newCheck(), newRoutes(), newSchema(), newVersion(),
-		newStatus(), newUpstreams(), newCertificates(), newReload(), newConfig(), newKey())
+		newStatus(), newUpstreams(), newCertificates(), newCredentials(), newReload(), newConfig(), newKey())
 	return root
 }
 

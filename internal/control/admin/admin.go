@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/control/revision"
 	"straum.dev/straum/internal/edge/breaker"
 	"straum.dev/straum/internal/edge/listen"
@@ -43,6 +44,8 @@ type Sources struct {
 	Listeners func() []listen.Stats
 	Upstreams Upstreams
 	Secure    func() Secure
+	// Consumers are those of the revision in force; nil for none.
+	Consumers func() *consumer.Directory
 	// Attention is what needs somebody besides certificates; nil for nothing.
 	Attention func() []Reason
 	Exchanges func() []metrics.Summary // by route

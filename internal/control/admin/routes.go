@@ -22,6 +22,7 @@ func (a *Admin) register(api huma.API) {
 	huma.Register(api, post("set-breaker", "/v1/upstreams/{name}/breaker", "Hold a breaker open or closed, or let it decide again",
 		http.StatusNotFound, http.StatusConflict), a.setBreaker)
 	huma.Register(api, get("certificates", "/v1/certificates", "All certificates: when they expire, and what needs attention"), a.getCertificates)
+	huma.Register(api, get("credentials", "/v1/credentials", "The credentials of consumers: whose, until when, when last used"), a.getCredentials)
 	huma.Register(api, get("config", "/v1/config", "The configuration in force, as JSON: defaults written out, secrets replaced by ***", http.StatusServiceUnavailable), a.getConfig)
 	huma.Register(api, text(get("config-yaml", "/v1/config.yaml", "The same, as YAML", http.StatusServiceUnavailable), "application/yaml"), a.getConfigYAML)
 	huma.Register(api, problems(api, post("reload", "/v1/reload", "Read the configuration again and put it in force"),

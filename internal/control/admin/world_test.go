@@ -17,6 +17,7 @@ import (
 	"straum.dev/straum/internal/acme"
 	"straum.dev/straum/internal/certificate"
 	"straum.dev/straum/internal/config"
+	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/control/compile"
 	"straum.dev/straum/internal/control/revision"
 	"straum.dev/straum/internal/document"
@@ -63,11 +64,12 @@ var start = time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC)
 
 // world is a gateway that stands still.
 type world struct {
-	state   revision.State
-	reload  []error // what the next calls find
-	stats   []upstream.Stats
-	reasons []Reason
-	secure  Secure
+	state     revision.State
+	reload    []error // what the next calls find
+	stats     []upstream.Stats
+	reasons   []Reason
+	secure    Secure
+	consumers *consumer.Directory
 }
 
 func (w *world) State() revision.State { return w.state }
@@ -128,7 +130,7 @@ func newWorld(t *testing.T) *world {
 			InForce: &revision.Revision{Number: 3, Accepted: start.Add(time.Hour), Config: c, Compiled: compiled},
 			LastTry: start.Add(2 * time.Hour), LastError: problems, Accepted: 3, Refused: 1,
 		},
-		secure: secured(),
+		secure: secured(), consumers: people(t),
 		reload: []error{nil, problems, errors.New("listener public: address already in use")},
 		stats: []upstream.Stats{
 			{Name: "orders", Balance: "least_requests", Budget: 12.5,
@@ -181,7 +183,8 @@ func (w *world) admin() *Admin {
 				Handshakes:         [...]uint64{listen.Full: 1600, listen.Resumed: 13000, listen.Gone: 12, listen.NoTLS: 40, listen.Failed: 0},
 				HandshakesUnderWay: 1, HandshakeCeiling: 1024}}
 		},
-		Secure: func() Secure { return w.secure },
+		Secure:    func() Secure { return w.secure },
+		Consumers: func() *consumer.Directory { return w.consumers },
 		Exchanges: func() []metrics.Summary {
 			return []metrics.Summary{{Route: "orders", Count: 12000, Faulty: 12, P50: 2 * time.Millisecond, P95: 8 * time.Millisecond, P99: 32 * time.Millisecond,
 				Own50: 20 * time.Microsecond, Own95: 40 * time.Microsecond, Own99: 160 * time.Microsecond, OwnShare: 0.012}}
@@ -235,4 +238,27 @@ func caller(t *testing.T, network, address string) *http.Client {
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}
+
+// people are a few consumers with credentials; one was used an hour after the start.
+func people(t *testing.T) *consumer.Directory {
+	t.Helper()
+	b := consumer.NewBuilder()
+	gold := &consumer.Plan{Name: "gold"}
+	for _, err := range []error{
+		b.Plan(gold),
+		b.Consumer(consumer.Consumer{ID: "acme", Name: "Acme Corp", Plan: gold, Groups: []string{"partners"}}),
+		b.Consumer(consumer.Consumer{ID: "lab"}),
+		b.Key("acme", consumer.KeySpec{Hash: consumer.Hash("one"), Terms: consumer.Terms{ID: "ci", Scopes: []string{"orders:read"}, Expires: start.Add(time.Hour).Unix()}}),
+		b.Key("lab", consumer.KeySpec{Hash: consumer.Hash("two"), Terms: consumer.Terms{ID: "bench"}}),
+		b.Secret("acme", consumer.SecretSpec{KeyID: "acme-1", Secret: make([]byte, consumer.MinSecret), Terms: consumer.Terms{ID: "hooks"}}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := b.Build()
+	c, _ := d.Key(consumer.Hash("one"))
+	c.Use(start.Add(30 * time.Minute).Unix())
+	return d
 }

@@ -13,6 +13,7 @@ const (
 	RoutesPath       = "/v1/routes"
 	UpstreamsPath    = "/v1/upstreams"
 	CertificatesPath = "/v1/certificates"
+	CredentialsPath  = "/v1/credentials"
 	ConfigPath       = "/v1/config"
 	YAMLPath         = "/v1/config.yaml"
 	ReloadPath       = "/v1/reload"
@@ -54,6 +55,16 @@ func (c *Client) SetBreaker(ctx context.Context, name, state string) (Breaker, e
 func (c *Client) Certificates(ctx context.Context) ([]Certificate, error) {
 	list, err := call[CertificateList](ctx, c, http.MethodGet, CertificatesPath, nil)
 	return list.Certificates, err
+}
+
+// Credentials asks for limit credentials from offset on, of one consumer or, when it is empty, of all.
+func (c *Client) Credentials(ctx context.Context, consumer string, offset, limit int) (Credentials, error) {
+	return call[Credentials](ctx, c, http.MethodGet, CredentialsQuery(consumer, offset, limit), nil)
+}
+
+// CredentialsQuery is the path that Credentials asks.
+func CredentialsQuery(consumer string, offset, limit int) string {
+	return fmt.Sprintf("%s?consumer=%s&offset=%d&limit=%d", CredentialsPath, url.QueryEscape(consumer), offset, limit)
 }
 
 // Config asks for the configuration in force, without its secrets.

@@ -294,3 +294,23 @@ type Reloaded struct {
 	Revision int  `json:"revision"`
 	Changed  bool `json:"changed"`
 }
+
+// Credentials are a stretch of the credentials in force.
+type Credentials struct {
+	Consumers   int          `json:"consumers"`
+	Total       int          `json:"total"`
+	Credentials []Credential `json:"credentials"`
+}
+
+// Credential is what is known of a credential besides its secret.
+type Credential struct {
+	ID       string     `json:"id"`
+	Kind     string     `json:"kind"`
+	Consumer string     `json:"consumer"`
+	Plan     string     `json:"plan,omitempty"`
+	Groups   []string   `json:"groups,omitempty"`
+	Scopes   []string   `json:"scopes,omitempty"`
+	Expires  *time.Time `json:"expires,omitempty"`
+	Expired  bool       `json:"expired"`
+	LastUsed *time.Time `json:"last_used,omitempty"`
+}
