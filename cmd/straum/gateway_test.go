@@ -72,7 +72,7 @@ func fakeGateway(t *testing.T, answers map[string][]byte) string {
 		t.Fatal(err)
 	}
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked := r.Method + " " + r.URL.Path
+		asked := r.Method + " " + r.URL.RequestURI()
 		answer, ok := answers[asked]
 		if problem, refused := answers["refuse "+asked]; refused {
 			w.Header().Set("Content-Type", "application/problem+json")
@@ -93,7 +93,7 @@ func fakeGateway(t *testing.T, answers map[string][]byte) string {
 func runCommand(args []string) string {
 	var out bytes.Buffer
 	root := &cobra.Command{Use: "straum", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(newStatus(), newUpstreams(), newCertificates(), newReload(), newConfig())
+	root.AddCommand(newStatus(), newUpstreams(), newCertificates(), newCredentials(), newReload(), newConfig())
 	root.SetOut(&out)
 	root.SetArgs(args)
 	if err := root.Execute(); err != nil {
