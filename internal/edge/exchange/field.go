@@ -102,9 +102,14 @@ func (f *Fields) Del(known Known) { f.removeFrom(0, known, "") }
 func (f *Fields) DelHeader(name string) { f.removeFrom(0, Lookup(name), name) }
 
 func (f *Fields) removeFrom(start int, known Known, name string) {
+	f.drop(start, func(field *Field) bool { return field.is(known, name) })
+}
+
+// drop removes the fields from start on that are gone, and keeps the order of the rest.
+func (f *Fields) drop(start int, gone func(*Field) bool) {
 	kept := start
 	for i := start; i < len(f.list); i++ {
-		if f.list[i].is(known, name) {
+		if gone(&f.list[i]) {
 			continue
 		}
 		if kept != i {
@@ -120,18 +125,12 @@ func (f *Field) is(known Known, name string) bool {
 	return f.Known == known && (known != Other || strings.EqualFold(f.Name, name))
 }
 
-// DropOurs removes the fields that only the gateway may set.
+// DropOurs removes the fields that only the gateway may set. Hardly any request has one, so looking comes first.
 func (f *Fields) DropOurs() {
-	kept := 0
 	for i := range f.list {
 		if f.list[i].Known.Ours() {
-			continue
+			f.drop(i, func(field *Field) bool { return field.Known.Ours() })
+			return
 		}
-		if kept != i {
-			f.list[kept] = f.list[i]
-		}
-		kept++
 	}
-	clear(f.list[kept:])
-	f.list = f.list[:kept]
 }

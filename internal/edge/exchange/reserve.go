@@ -16,6 +16,8 @@ func (n *Names) Has(name string) bool {
 	return false
 }
 
+func (n *Names) of(f *Field) bool { return n.Has(f.Name) }
+
 func looksLike(a, b string) bool {
 	for i := range len(a) {
 		if plain(a[i]) != plain(b[i]) {
@@ -48,11 +50,11 @@ func (r *Request) Reserve(names *Names) {
 		}
 		if r.reserved[i] == nil {
 			r.reserved[i] = names
-			r.Header.dropNames(names)
+			r.Header.drop(0, names.of)
 			return
 		}
 	}
-	r.Header.dropNames(names)
+	r.Header.drop(0, names.of)
 	r.closed = true // more policies than there are kinds: no trailer goes on
 }
 
@@ -70,19 +72,4 @@ func (r *Request) Reserved(name string) bool {
 		}
 	}
 	return r.closed
-}
-
-func (f *Fields) dropNames(names *Names) {
-	kept := 0
-	for i := range f.list {
-		if names.Has(f.list[i].Name) {
-			continue
-		}
-		if kept != i {
-			f.list[kept] = f.list[i]
-		}
-		kept++
-	}
-	clear(f.list[kept:])
-	f.list = f.list[:kept]
 }
