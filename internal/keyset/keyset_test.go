@@ -297,6 +297,42 @@ func TestDownLater(t *testing.T) {
 	}
 }
 
+// The operator is told while keys cannot be had, and when they cannot be had again; never a secret of the URL.
+func TestAttention(t *testing.T) {
+	i := &issuer{body: jwks("a"), takes: time.Second}
+	source(t, i, Settings{MaxStale: 2 * time.Hour}, func(t *testing.T, k *Source, log *bytes.Buffer) {
+		f := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			got := strings.Join(k.Attention(), "|")
+			if got == "" != (want == "") || !strings.Contains(got, want) || strings.Contains(got, "s3cr3t") || want != "" && !strings.Contains(got, "https://id.example.com/jwks") {
+				t.Errorf("%q, want %q in it", got, want)
+			}
+		}
+		begin := time.Now()
+		at := func(d time.Duration) string { return begin.Add(d).UTC().Format(time.RFC3339) }
+		fail := func(err error) { i.set(func(i *issuer) { i.err = err }) }
+		f("") // the first fetch is under way
+		fail(errors.New("connection refused"))
+		time.Sleep(2 * time.Second)
+		f("") // it began before
+		k.want(t, "a")
+		time.Sleep(time.Hour) // the next was due at 80 % of an hour
+		f("cannot be fetched since " + at(48*time.Minute+2*time.Second) + ": those there stay in use until " + at(2*time.Hour+time.Second))
+		time.Sleep(time.Hour)
+		f("were last fetched at " + at(time.Second) + " and are too old now")
+		fail(nil)
+		time.Sleep(5 * time.Minute)
+		f("")
+	})
+	source(t, &issuer{err: errors.New("connection refused")}, Settings{}, func(t *testing.T, k *Source, log *bytes.Buffer) {
+		synctest.Wait()
+		if got := strings.Join(k.Attention(), "|"); !strings.Contains(got, "could not be fetched yet, since 2000-01-01T00:00:00Z") {
+			t.Error(got)
+		}
+	})
+}
+
 // A rotation costs no good token: the first that names the new key waits for it, and all others with it.
 func TestRotation(t *testing.T) {
 	i := &issuer{body: jwks("a"), takes: 100 * time.Millisecond}

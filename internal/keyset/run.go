@@ -122,6 +122,7 @@ func (k *Source) fetch(own *keeper, asked bool) (set *token.Set, life time.Durat
 func (k *Source) failed(own *keeper, err error) {
 	k.failures.Add(1)
 	own.failures++
+	k.failing.CompareAndSwap(0, time.Now().UnixNano())
 	own.found = nil
 	bare := k.Set() == nil
 	own.next = time.Now().Add(retry(own.failures, bare, k.settings.random()))
@@ -144,6 +145,7 @@ func (k *Source) took(own *keeper, set *token.Set, life time.Duration, warnings 
 	own.good, own.failures, own.stale = now, 0, false
 	own.next = now.Add(refresh(min(life, k.settings.MaxStale), k.settings.random()))
 	k.since.Store(now.UnixNano())
+	k.failing.Store(0)
 	if all := strings.Join(warnings, "; "); all != own.warned {
 		own.warned = all
 		for _, w := range warnings {

@@ -62,6 +62,7 @@ type Source struct {
 	fetches  atomic.Uint64
 	failures atomic.Uint64
 	since    atomic.Int64 // of the last success, Unix nanoseconds; 0 before the first
+	failing  atomic.Int64 // of the first failure after it, Unix nanoseconds; 0 for none
 
 	start sync.Once
 	ask   chan struct{} // wakes the goroutine; has room for one

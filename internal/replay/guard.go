@@ -36,6 +36,9 @@ func (m *Memory) Figures(now int64) Figures {
 	return Figures{m.table.Len(now), m.used.Load(), m.full.Load(), m.unshared.Load()}
 }
 
+// Full says whether there are things that would be refused now because there is no room. now is as for Use.
+func (m *Memory) Full(now int64) bool { return m.table.Full(now) }
+
 // Guard lets things be used once: on this node, and in the whole fleet where there is a store.
 type Guard struct {
 	Memory *Memory

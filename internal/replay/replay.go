@@ -93,6 +93,21 @@ func (s *shard) forget(slice int64) {
 	}
 }
 
+// Full says whether there are things at now that would find no room.
+func (t *Table) Full(now int64) bool {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		s.forget(now / t.slice)
+		full := s.entries >= t.most
+		s.mu.Unlock()
+		if full {
+			return true
+		}
+	}
+	return false
+}
+
 // Len is how many entries there are at now.
 func (t *Table) Len(now int64) int {
 	n := 0

@@ -45,6 +45,9 @@ func TestFull(t *testing.T) {
 	const life = time.Minute
 	table := New(shards*10, life)
 	full, kept := 0, []int{}
+	if table.Full(0) {
+		t.Error("full at once")
+	}
 	for i := range 1000 {
 		switch table.Use(thing(i), 0) {
 		case Full:
@@ -61,7 +64,13 @@ func TestFull(t *testing.T) {
 			t.Errorf("%d is forgotten", i)
 		}
 	}
+	if !table.Full(0) || !table.Full(int64(life)) {
+		t.Error("not full")
+	}
 	later := 2 * int64(life)
+	if table.Full(later) {
+		t.Error("full for ever")
+	}
 	if n := table.Len(later); n != 0 {
 		t.Errorf("%d are left", n)
 	}

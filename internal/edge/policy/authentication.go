@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
@@ -17,6 +19,9 @@ const (
 	Accepted
 	// Refused: it shows one that is not good. Why is a word in x.Judge for the log; the client is not told.
 	Refused
+	// Short: it shows a good one that is not enough, such as a token without a scope. It counts like Refused, so that another method may
+	// accept the caller; when none does, the answer is 403 with what Challenge appends, and not 401.
+	Short
 )
 
 // Authenticator is a policy of step 4 that finds out who calls. All of a route are asked as one, see Terms, so that a route may take
@@ -41,6 +46,13 @@ type Reserver interface {
 	Reserves() []string
 }
 
+// Concealer is an Authenticator whose credentials may stand in the address. They are taken out of Request.Query, which logs, endpoints and
+// other services get, before any method is asked, so that none is told of whatever becomes of the request. Methods find them in
+// Request.Target.
+type Concealer interface {
+	Conceal(x *exchange.Exchange)
+}
+
 // Terms say how the authenticators of a route are asked. A chain has one at most; without one, one method alone may be there.
 type Terms struct {
 	// All asks that every method accepts; otherwise one that does is enough, and the first counts.
@@ -61,12 +73,16 @@ type Method struct {
 type authentication struct {
 	methods []Method
 	terms   Terms
+	conceal []Concealer
 	names   []string
 	ours    *exchange.Names // of names
 }
 
 func (a *authentication) add(m Method) {
 	a.methods = append(a.methods, m)
+	if c, ok := m.Authenticator.(Concealer); ok {
+		a.conceal = append(a.conceal, c)
+	}
 	if r, ok := m.Authenticator.(Reserver); ok {
 		a.names = append(a.names, r.Reserves()...)
 		a.ours = exchange.NewNames(a.names...)
@@ -82,6 +98,9 @@ func (a *authentication) Request(x *exchange.Exchange) {
 		return // terms for every route, on one without a method
 	}
 	x.Request.Reserve(a.ours)
+	for _, c := range a.conceal {
+		c.Conceal(x)
+	}
 	var found [maxMethods]Finding
 	var caller exchange.Caller
 	accepted, shown := 0, false
@@ -106,10 +125,10 @@ func (a *authentication) Request(x *exchange.Exchange) {
 				accepted--
 			}
 			shown = true
-		case Refused:
+		case Refused, Short:
 			shown = true
 		}
-		if a.terms.All && found[i] != Accepted && (found[i] == Refused || shown) {
+		if a.terms.All && found[i] != Accepted && shown {
 			break // it can only fail now
 		}
 	}
@@ -185,6 +204,10 @@ func (a *authentication) accept(x *exchange.Exchange) {
 // refuse answers one who was not accepted. A policy may take the answer over, as one that sends browsers to a login page does.
 func (a *authentication) refuse(x *exchange.Exchange, found []Finding, shown bool) {
 	x.Caller = exchange.Caller{}
+	if slices.Contains(found, Short) {
+		a.forbid(x, found)
+		return
+	}
 	if shown {
 		x.Signals |= exchange.AuthFailed
 	} else {
@@ -197,4 +220,19 @@ func (a *authentication) refuse(x *exchange.Exchange, found []Finding, shown boo
 		}
 	}
 	x.Fail(fault.New(fault.NotAuthenticated, nil))
+}
+
+// forbid answers one who showed a good credential that is not enough. What other methods found is no news to the client then; a bad
+// credential shown besides still counts as a failed attempt.
+func (a *authentication) forbid(x *exchange.Exchange, found []Finding) {
+	x.Signals |= exchange.Forbidden
+	if slices.Contains(found, Refused) {
+		x.Signals |= exchange.AuthFailed
+	}
+	for i := range a.methods {
+		if found[i] == Short {
+			a.methods[i].Challenge(x, Short)
+		}
+	}
+	x.Fail(fault.New(fault.Forbidden, nil))
 }

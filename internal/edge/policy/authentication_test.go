@@ -10,7 +10,7 @@ import (
 	"straum.dev/straum/internal/edge/fault"
 )
 
-// method is an authenticator that does what a field of the request called like it says: "ok", "ok acme", "bad", "down", "answer".
+// method is an authenticator that does what a field of the request called like it says: "ok", "ok acme", "bad", "short", "down", "answer".
 type method string
 
 func (m method) Authenticate(x *exchange.Exchange) Finding {
@@ -22,6 +22,8 @@ func (m method) Authenticate(x *exchange.Exchange) Finding {
 	switch word {
 	case "bad":
 		return Refused
+	case "short":
+		return Short
 	case "down":
 		x.Fail(fault.New(fault.AuthUnavailable, nil))
 		return Nothing
@@ -37,7 +39,7 @@ func (m method) Authenticate(x *exchange.Exchange) Finding {
 }
 
 func (m method) Challenge(x *exchange.Exchange, found Finding) {
-	if m == "login" {
+	if m == "login" && found != Short {
 		x.Respond(302, "", nil)
 		return
 	}
@@ -78,7 +80,7 @@ func TestAuthentication(t *testing.T) {
 			got = append(got, "by", x.Caller.Method)
 		}
 		if x.Signals != 0 {
-			got = append(got, "signal")
+			got = append(got, "signal", fmt.Sprint(uint8(x.Signals)))
 		}
 		got = append(got, x.Challenges...)
 		for _, field := range x.Request.Header.All() {
@@ -93,7 +95,7 @@ func TestAuthentication(t *testing.T) {
 	}
 	// One method.
 	f("a", nil, "", "unauthenticated a 0")
-	f("a", nil, "a=bad", "unauthenticated signal a 2 a=bad")
+	f("a", nil, "a=bad", "unauthenticated signal 1 a 2 a=bad")
 	f("a", nil, "a=ok", "by a X-Auth-Method=a X-Auth-Subject=by a")
 	f("a", nil, "a=ok acme", "by a X-Consumer-Id=acme X-Consumer-Name=acme X-Auth-Method=a X-Auth-Subject=by a")
 	f("a", nil, "a=down", "auth_unavailable a=down")
@@ -104,24 +106,33 @@ func TestAuthentication(t *testing.T) {
 	f("a b", anyOf, "b=ok", "by b X-Auth-Method=b X-Auth-Subject=by b")
 	f("a b", anyOf, "a=bad, b=ok", "by b X-Auth-Method=b X-Auth-Subject=by b")
 	f("a b", anyOf, "a=ok, b=bad", "by a X-Auth-Method=a X-Auth-Subject=by a")
-	f("a b", anyOf, "a=bad, b=bad", "unauthenticated signal a 2 b 2 a=bad b=bad")
+	f("a b", anyOf, "a=bad, b=bad", "unauthenticated signal 1 a 2 b 2 a=bad b=bad")
 	f("a b", anyOf, "a=down, b=ok", "auth_unavailable a=down b=ok")
 	f("a login", anyOf, "", "302 a 0")
+	// A good credential that is not enough stops no other method, and decides the answer when none accepts.
+	f("a", nil, "a=short", "forbidden signal 2 a 3 a=short")
+	f("a b", anyOf, "a=short, b=ok", "by b X-Auth-Method=b X-Auth-Subject=by b")
+	f("a b", anyOf, "a=short", "forbidden signal 2 a 3 a=short")
+	f("a b", anyOf, "a=bad, b=short", "forbidden signal 3 b 3 a=bad b=short")
+	f("login a", anyOf, "a=short", "forbidden signal 2 a 3 a=short")
+	f("a b", anonymous, "a=short", "forbidden signal 2 a 3 a=short")
+	f("a b", allOf, "a=short, b=ok", "forbidden signal 2 a 3 a=short b=ok")
+	f("a b", allOf, "b=short", "forbidden signal 2 b 3 b=short")
 	// All of several: consumers must be one and the same.
 	f("a b", allOf, "a=ok, b=ok acme", "by a X-Consumer-Id=acme X-Consumer-Name=acme X-Auth-Method=a X-Auth-Subject=by a")
 	f("a b", allOf, "a=ok acme, b=ok acme", "by a X-Consumer-Id=acme X-Consumer-Name=acme X-Auth-Method=a X-Auth-Subject=by a")
-	f("a b", allOf, "a=ok acme, b=ok other", "unauthenticated signal a 1 b 2 a=ok acme b=ok other")
-	f("a b", allOf, "a=ok", "unauthenticated signal a 1 b 0 a=ok")
-	f("a b", allOf, "b=ok", "unauthenticated signal a 0 b 1 b=ok")
-	f("a b", allOf, "a=ok, b=bad", "unauthenticated signal a 1 b 2 a=ok b=bad")
+	f("a b", allOf, "a=ok acme, b=ok other", "unauthenticated signal 1 a 1 b 2 a=ok acme b=ok other")
+	f("a b", allOf, "a=ok", "unauthenticated signal 1 a 1 b 0 a=ok")
+	f("a b", allOf, "b=ok", "unauthenticated signal 1 a 0 b 1 b=ok")
+	f("a b", allOf, "a=ok, b=bad", "unauthenticated signal 1 a 1 b 2 a=ok b=bad")
 	f("a b", allOf, "", "unauthenticated a 0 b 0")
 	// Anonymous is for those who show nothing.
 	const as = "by  X-Consumer-Id=guest X-Consumer-Name=Guest X-Consumer-Groups=public X-Consumer-Plan=free X-Anonymous-Consumer=true"
 	f("a b", anonymous, "", as)
-	f("a b", anonymous, "b=bad", "unauthenticated signal a 0 b 2 b=bad")
+	f("a b", anonymous, "b=bad", "unauthenticated signal 1 a 0 b 2 b=bad")
 	f("a b", anonymous, "b=ok", "by b X-Auth-Method=b X-Auth-Subject=by b")
 	f("a b", allAnonymous, "", as)
-	f("a b", allAnonymous, "b=ok", "unauthenticated signal a 0 b 1 b=ok")
+	f("a b", allAnonymous, "b=ok", "unauthenticated signal 1 a 0 b 1 b=ok")
 	// Terms on every route do nothing on one without a method.
 	f("", anonymous, "", "by ")
 }

@@ -1,7 +1,5 @@
 // Package apikey is the policy api_key (step 4): callers show a key, and its hash says who they are.
 //
-// In reading order: apikey.go (options, and the life of a key), find.go (where keys stand in a request, and how they are taken out of it).
-//
 // It refuses keys that stand in more than one place, and to tell whether a key is unknown, mistyped or expired. It never compares a key
 // itself: what is looked up is a hash, so how long it takes says nothing about how much of a key was right.
 package apikey
@@ -37,8 +35,7 @@ const maxKey = 512
 type unbound struct{ settings }
 
 type settings struct {
-	place
-	forward        bool
+	places         policy.Shown
 	missing, wrong string // challenges
 }
 
@@ -47,31 +44,18 @@ func build(o policy.Options) (any, error) {
 	if err := o.Decode(&options); err != nil {
 		return nil, err
 	}
-	k := settings{forward: options.Forward}
-	k.header, k.scheme, k.query, k.cookie = options.Header, options.Scheme, options.Query, options.Cookie
-	switch k.known = exchange.Lookup(k.header); {
-	case k.header == "" && k.query == "" && k.cookie == "":
-		return nil, o.Errorf("header", "no place is left where a key may stand; name a header, a query parameter or a cookie")
-	case k.header != "" && strings.Trim(k.header, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "":
-		return nil, o.Errorf("header", "%q is not a field name: letters, digits and hyphens are allowed", k.header)
-	case k.known == exchange.Authorization && k.scheme == "":
-		return nil, o.Errorf("header", "Authorization carries more than a key; add the word in front of it, such as scheme: ApiKey")
-	case k.known != exchange.Other && k.known != exchange.Authorization:
-		return nil, o.Errorf("header", "%s has a meaning of its own in HTTP or to this gateway; choose another name, such as X-Api-Key", k.known)
-	case k.scheme != "" && !grammar.IsToken(k.scheme):
-		return nil, o.Errorf("scheme", "%q is not a word of RFC 9110 §11.1: no spaces, quotes and the like", k.scheme)
-	case k.scheme != "" && k.header == "":
-		return nil, o.Errorf("scheme", "the scheme stands in front of a key in a header, and header is empty")
-	case k.query != "" && !plain(k.query):
-		return nil, o.Errorf("query", "%q is not a name for a parameter: letters, digits, - . and _ are allowed", k.query)
-	case k.cookie != "" && !plain(k.cookie):
-		return nil, o.Errorf("cookie", "%q is not a name for a cookie: letters, digits, - . and _ are allowed", k.cookie)
-	case !quotable(options.Realm):
+	k := settings{places: policy.Shown{
+		Header: options.Header, Scheme: options.Scheme, Query: options.Query, Cookie: options.Cookie, Forward: options.Forward,
+	}}
+	if err := k.places.Check(o); err != nil {
+		return nil, err
+	}
+	if !quotable(options.Realm) {
 		return nil, o.Errorf("realm", "%q cannot be quoted: printable ASCII without quotes and backslashes is allowed", options.Realm)
 	}
 	scheme := "ApiKey"
-	if k.scheme != "" {
-		scheme = k.scheme
+	if options.Scheme != "" {
+		scheme = options.Scheme
 	}
 	k.missing = scheme + ` realm="` + options.Realm + `"`
 	k.wrong = k.missing
@@ -94,20 +78,14 @@ type running struct {
 
 // Authenticate implements policy.Authenticator.
 func (k *running) Authenticate(x *exchange.Exchange) policy.Finding {
-	key, found := k.find(x)
-	if found == 0 {
+	key, times := k.places.Find(x)
+	switch {
+	case times == 0:
 		return policy.Nothing
-	}
-	// What must not reach a log goes before anything is decided.
-	k.cutQuery(x)
-	if !k.forward {
-		k.cutCookie(x)
-	}
-	if found > 1 {
+	case times > 1:
 		x.Fail(fault.New(fault.BadCredential, nil))
 		return policy.Refused
-	}
-	if !wellFormed(key) {
+	case !wellFormed(key):
 		return k.refuse(x, "malformed")
 	}
 	c, ok := k.consumers.Key(consumer.Hash(key))
@@ -138,24 +116,16 @@ func (k *running) Challenge(x *exchange.Exchange, finding policy.Finding) {
 	x.Challenges = append(x.Challenges, k.missing)
 }
 
+// Conceal implements policy.Concealer.
+func (k *running) Conceal(x *exchange.Exchange) { k.places.Conceal(x) }
+
 // Hide implements policy.Authenticator.
-func (k *running) Hide(x *exchange.Exchange) {
-	k.cutQuery(x)
-	if !k.forward {
-		k.cutCookie(x)
-		k.cutHeader(x)
-	}
-}
+func (k *running) Hide(x *exchange.Exchange) { k.places.Take(x) }
 
 // wellFormed says whether something may be a key at all: visible ASCII, and when it begins like one of ours, with the right checksum. That can
 // be computed by anyone, so refusing early tells nothing.
 func wellFormed(key string) bool {
 	return key != "" && len(key) <= maxKey && grammar.IsVisible(key) && consumer.FormOf(key) != consumer.Damaged
-}
-
-// plain says whether a name needs no escapes anywhere.
-func plain(name string) bool {
-	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == ""
 }
 
 // quotable says whether text can stand in a quoted string as it is (RFC 9110 §5.6.4).

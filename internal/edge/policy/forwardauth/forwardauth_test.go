@@ -350,8 +350,14 @@ func TestFailsClosed(t *testing.T) {
 		status.Store(503)
 		r := w.Policy(Kind, fmt.Sprintf("{url: '%s/a?key=s3cr3t'}", service))
 		before := asked.Load()
+		if all := w.State.Attention(); len(all) != 0 {
+			t.Errorf("attention for %q", all)
+		}
 		for range 100 {
 			ask(t, r)
+		}
+		if got := strings.Join(w.State.Attention(), "|"); !strings.HasPrefix(got, "the service "+service+"/a of policy forward_auth fails") || strings.Contains(got, "s3cr3t") {
+			t.Errorf("attention for %q", got)
 		}
 		if n := asked.Load() - before; n != 5 {
 			t.Errorf("the service was asked %d times, want 5", n)
@@ -473,6 +479,38 @@ func TestConsumer(t *testing.T) {
 		x := r.Ask(request)
 		if x.Fault == nil || x.Fault.Kind != fault.Forbidden || x.Signals&exchange.Forbidden == 0 || policytest.Verdict(x, "forward_auth") != "unknown_consumer" {
 			t.Errorf("%q: %v", id, x.Fault)
+		}
+	}
+}
+
+// lacking is a method that found a good token without the scopes it asks for.
+type lacking struct{}
+
+func (lacking) Authenticate(*exchange.Exchange) policy.Finding { return policy.Short }
+func (lacking) Challenge(x *exchange.Exchange, _ policy.Finding) {
+	x.Challenges = append(x.Challenges, "insufficient_scope")
+}
+func (lacking) Hide(*exchange.Exchange) {}
+
+// Where another method found a good token that lacks scopes, the answer says so, unless the service accepts.
+func TestScopesOfAnother(t *testing.T) {
+	const named, unnamed = "{url: '%s', consumer_header: X-Id}", "{url: '%s'}"
+	for _, test := range []struct {
+		options      string
+		status, want int
+	}{{unnamed, 401, 403}, {unnamed, 302, 403}, {named, 204, 403}, {unnamed, 204, 0}} {
+		service := decides(t, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(test.status) })
+		kind := policy.Kind{Name: "lacking", Build: func(policy.Options) (any, error) {
+			return lacking{}, nil
+		}}
+		x := policytest.New(t).Policies(policytest.Use{Kind: kind, YAML: "{}"}, policytest.Use{Kind: Kind, YAML: fmt.Sprintf(test.options, service)}).
+			Ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		got, told := 0, strings.Contains(strings.Join(x.Challenges, " "), "insufficient_scope")
+		if x.Fault != nil {
+			got = x.Fault.Kind.Status
+		}
+		if got != test.want || told != (got == 403) || x.Answered() {
+			t.Errorf("service %d: %d %q, want %d", test.status, got, x.Challenges, test.want)
 		}
 	}
 }

@@ -85,6 +85,14 @@ func (s *service) ask(r fetch.Request) (fetch.Response, *unavailable) {
 // Stop implements policy.Stopper.
 func (s *service) Stop() { s.client.Stop() }
 
+// Attention implements policy.Attentive.
+func (s *service) Attention() []string {
+	if s.breaker.Snapshot(clock.Now()).State == breaker.Closed {
+		return nil
+	}
+	return []string{fmt.Sprintf("the service %s of policy %s fails: requests that need it get 503 until it works again", s.place, name)}
+}
+
 // Report implements policy.Reporter.
 func (s *service) Report(figure func(policy.Figure)) {
 	for _, r := range []struct {

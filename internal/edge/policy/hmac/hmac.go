@@ -125,6 +125,14 @@ func (m *memory) Report(figure func(policy.Figure)) {
 	figure(policy.Figure{Name: "hmac_unshared_total", Help: "Signatures taken without knowing whether another node took them, because the shared store did not answer.", Counter: true, Labels: labels, Value: float64(f.Unshared)})
 }
 
+// Attention implements policy.Attentive.
+func (m *memory) Attention() []string {
+	if !m.Full(m.now().UnixNano()) {
+		return nil
+	}
+	return []string{"policy " + name + " remembers as many used signatures of " + m.window + " as it may: good requests get 503; raise its option remember, or shorten window"}
+}
+
 // running is the policy in force.
 type running struct {
 	*settings

@@ -395,6 +395,9 @@ func TestFull(t *testing.T) {
 	w := world(t)
 	r := w.Policy(kind(clock), "{remember: 1024}")
 	refused, taken := 0, 0
+	if all := w.State.Attention(); len(all) != 0 {
+		t.Errorf("attention for %q", all)
+	}
 	for i := range 3000 {
 		switch got := outcome(r.Ask(post(func(m *message) { m.params += fmt.Sprintf(`;nonce="%d"`, i) }))); got {
 		case "acme second":
@@ -410,6 +413,9 @@ func TestFull(t *testing.T) {
 	}
 	figures := map[string]float64{}
 	w.State.Each(func(r policy.Reporter) { r.Report(func(f policy.Figure) { figures[f.Name] = f.Value }) })
+	if all := w.State.Attention(); len(all) != 1 || !strings.Contains(all[0], "policy hmac remembers as many used signatures of 5m31s") {
+		t.Errorf("attention for %q", all)
+	}
 	if figures["hmac_remembered"] != float64(taken) || figures["hmac_full_total"] != float64(refused) {
 		t.Errorf("%v", figures)
 	}

@@ -16,18 +16,18 @@ import (
 
 // Authenticate implements policy.Authenticator. With a token that is remembered it allocates nothing.
 func (p *introspection) Authenticate(x *exchange.Exchange) policy.Finding {
-	s := p.find(&x.Request)
+	text, times := p.places.Find(x)
 	switch {
-	case s.times == 0:
+	case times == 0:
 		return policy.Nothing
-	case s.times > 1:
+	case times > 1:
 		x.Judge(name, "twice")
 		x.Fail(fault.New(fault.BadCredential, nil))
 		return policy.Refused
-	case !introspect.Fit(s.token):
+	case !introspect.Fit(text):
 		return refuse(x, "malformed")
 	}
-	a, err := p.source.Look(s.token, x.Client)
+	a, err := p.source.Look(text, x.Client)
 	if err != nil {
 		return unjudged(x, err)
 	}
@@ -107,10 +107,7 @@ func (p *introspection) accept(x *exchange.Exchange, a *introspect.Answer) polic
 	for _, scope := range p.options.Scopes {
 		if !caller.Has(scope) {
 			x.Judge(name, "insufficient_scope")
-			x.Signals |= exchange.Forbidden
-			x.Challenges = append(x.Challenges, p.insufficient)
-			x.Fail(fault.New(fault.Forbidden, nil))
-			return policy.Refused
+			return policy.Short
 		}
 	}
 	if !p.tell(&x.Request.Header, a) {
@@ -141,19 +138,21 @@ func (p *introspection) tell(h *exchange.Fields, a *introspect.Answer) bool {
 
 // Challenge implements policy.Authenticator (RFC 6750 §3).
 func (p *introspection) Challenge(x *exchange.Exchange, finding policy.Finding) {
-	if finding == policy.Refused {
+	switch finding {
+	case policy.Short:
+		x.Challenges = append(x.Challenges, p.insufficient)
+	case policy.Refused:
 		x.Challenges = append(x.Challenges, p.invalid)
-	} else {
+	default:
 		x.Challenges = append(x.Challenges, p.bare)
 	}
 }
 
+// Conceal implements policy.Concealer.
+func (p *introspection) Conceal(x *exchange.Exchange) { p.places.Conceal(x) }
+
 // Hide implements policy.Authenticator.
-func (p *introspection) Hide(x *exchange.Exchange) {
-	if p.options.Hide {
-		p.hide(&x.Request)
-	}
-}
+func (p *introspection) Hide(x *exchange.Exchange) { p.places.Take(x) }
 
 // Reserves implements policy.Reserver.
 func (p *introspection) Reserves() []string {

@@ -17,7 +17,7 @@ type checked struct {
 	options Options
 	place   policy.Options
 	url     *url.URL
-	header  exchange.Known
+	places  policy.Shown
 	told    []told // by claim
 }
 
@@ -29,7 +29,13 @@ func build(o policy.Options) (any, error) {
 	if err := o.Decode(&u.options); err != nil {
 		return nil, err
 	}
-	for _, check := range []func() error{u.checkEndpoint, u.checkWords, u.checkPlaces, u.checkTold} {
+	u.places = policy.Shown{
+		Header: u.options.Header, Scheme: "Bearer", Bare: true, Query: u.options.Query, Cookie: u.options.Cookie, Forward: !u.options.Hide,
+	}
+	if err := u.places.Check(o); err != nil {
+		return nil, err
+	}
+	for _, check := range []func() error{u.checkEndpoint, u.checkWords, u.checkTold} {
 		if err := check(); err != nil {
 			return nil, err
 		}
@@ -90,31 +96,13 @@ func (u *checked) checkWords() error {
 	return nil
 }
 
-// checkPlaces checks where the token may be.
-func (u *checked) checkPlaces() error {
-	c := &u.options
-	if !isName(c.Header, "") {
-		return u.place.Errorf("header", "%q is not a field name: letters, digits and hyphens are allowed", c.Header)
-	}
-	u.header = exchange.Lookup(c.Header)
-	if u.header != exchange.Other && u.header != exchange.Authorization {
-		return u.place.Errorf("header", "%s has a meaning of its own in HTTP or to this gateway; choose another name", u.header)
-	}
-	for _, place := range []struct{ key, name string }{{"cookie", c.Cookie}, {"query", c.Query}} {
-		if place.name != "" && !isName(place.name, "_") {
-			return u.place.Errorf(place.key, "%q is not a name that can be used here: letters, digits, hyphens and underscores are allowed", place.name)
-		}
-	}
-	return nil
-}
-
 // checkTold checks the fields that claims go into.
 func (u *checked) checkTold() error {
 	const key = "claims_to_headers"
 	taken := map[string]bool{strings.ToLower(u.options.Header): true}
 	for _, claim := range slices.Sorted(maps.Keys(u.options.ClaimsToHeaders)) {
 		field := u.options.ClaimsToHeaders[claim]
-		if !isName(field, "") || len(field) > 64 {
+		if !isName(field) || len(field) > 64 {
 			return u.place.Errorf(key, "%q is not a field name: 1 to 64 letters, digits and hyphens are allowed", field)
 		}
 		if known := exchange.Lookup(field); known != exchange.Other {
@@ -130,7 +118,7 @@ func (u *checked) checkTold() error {
 	return nil
 }
 
-// isName says whether a name has letters, digits, hyphens and what is in besides, alone.
-func isName(name, besides string) bool {
-	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"+besides) == ""
+// isName says whether a name has letters, digits and hyphens alone.
+func isName(name string) bool {
+	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
 }

@@ -1,8 +1,8 @@
 // Package introspection is the policy introspection (step 4): callers show a bearer token (RFC 6750), and the authorization server that
 // issued it is asked what it is worth (RFC 7662). It is for opaque tokens, and for those that must stop soon after they were revoked.
 //
-// In reading order: introspection.go (options), build.go (their checks), bind.go (what is asked and remembered), shown.go (where a request
-// shows its token), authenticate.go (the judgement), report.go (figures).
+// In reading order: introspection.go (options), build.go (their checks), bind.go (what is asked and remembered),
+// authenticate.go (the judgement), report.go (what the operator is told).
 //
 // It refuses to ask and to remember itself, which internal/introspect does, to let a request through that it cannot judge, and to let
 // clients write the fields that endpoints take claims from.
@@ -26,7 +26,7 @@ type Options struct {
 	Issuers   []string `yaml:"issuer,one" length:"1..16" doc:"iss must be one of these, character by character; when left out it may be missing or any"`
 	Audiences []string `yaml:"audience,one" length:"1..64" doc:"one of these must be in aud; when left out it may be missing or any"`
 	ClientIDs []string `yaml:"client_ids,one" length:"1..256" doc:"client_id of the answer must be one of these; when left out it may be missing or any"`
-	Scopes    []string `yaml:"scopes,one" length:"1..64" doc:"scopes that the token must all have; without them the answer is 403"`
+	Scopes    []string `yaml:"scopes,one" length:"1..64" doc:"scopes that the token must all have; without them the answer is 403, unless another method accepts"`
 
 	TTL         document.Duration `yaml:"ttl" default:"60s" range:"1s..1h" doc:"how long a good answer is remembered, at most until the token's exp; a token that is revoked may be accepted for that long"`
 	InactiveTTL document.Duration `yaml:"inactive_ttl" default:"5s" range:"100ms..5m" doc:"how long it is remembered that a token is not good"`

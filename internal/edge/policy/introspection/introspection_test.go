@@ -165,9 +165,12 @@ func TestQuery(t *testing.T) {
 	}
 	f("a=1&access_token=good%2B%2F%3D&b=2", "introspection ann", "a=1&b=2")
 	f("%61ccess_token=good%2B/=", "introspection ann", "")
-	f("access_token=good%2B/=&access%5Ftoken=x", "400 twice", "access_token=good%2B/=&access%5Ftoken=x")
+	f("access_token=good%2B/=&access%5Ftoken=x", "400 twice", "")
+	f("a=1&access_token=bad", "401 inactive "+invalid, "a=1")
 	f("token=good", "401  "+bare, "token=good")
-	f("access_token", "401 malformed "+invalid, "access_token")
+	f("access_token", "401 malformed "+invalid, "")
+	r = world(t).Policy(Kind, i.options("query: access_token\nhide: false")) // it never stays
+	f("a=1&access_token=good%2B%2F%3D&b=2", "introspection ann", "a=1&b=2")
 }
 
 // Nobody is let through when the endpoint cannot be asked, and nobody is called bad for it.
@@ -280,7 +283,7 @@ func TestFields(t *testing.T) {
 	}
 	f([]string{"Authorization: Bearer good"}, "introspection ann", "Keep=me X-N=1.50 X-Ok=true X-Roles=a,b X-Tenant=t1")
 	f([]string{"Authorization: Bearer none"}, "introspection bob", "Keep=me")
-	f([]string{"Cookie: a=1; t=none; b=2"}, "introspection bob", "Keep=me Cookie=a=1; b=2")
+	f([]string{"Cookie: a=1; t=none; b=2"}, "introspection bob", "Cookie=a=1; b=2 Keep=me")
 	f([]string{"Cookie: t=none"}, "introspection bob", "Keep=me")
 	for _, token := range []string{"comma", "break", "object"} {
 		f([]string{"Authorization: Bearer " + token}, "401 unfit "+invalid, "")
@@ -302,6 +305,22 @@ func (other) Authenticate(x *exchange.Exchange) policy.Finding {
 }
 func (other) Challenge(*exchange.Exchange, policy.Finding) {}
 func (other) Hide(*exchange.Exchange)                      {}
+
+// A token without the scopes is one method's refusal; another method may accept the caller.
+func TestScopesAmongOthers(t *testing.T) {
+	i := newIssuer(t)
+	i.knows("little", `"sub":"eve","scope":"read"`)
+	kind := policy.Kind{Name: "other", Build: func(policy.Options) (any, error) { return other{}, nil }}
+	w := world(t)
+	r := w.Policies(policytest.Use{Kind: Kind, YAML: i.options("scopes: write")}, policytest.Use{Kind: kind, YAML: "{}"})
+	if x := r.Ask("GET /a HTTP/1.1\nHost: a\nAuthorization: Bearer little\n"); tell(x) != "other other" || x.Signals != 0 {
+		t.Errorf("%s, signals %d", tell(x), x.Signals)
+	}
+	x := w.Policy(Kind, i.options("scopes: write")).Ask("GET /a HTTP/1.1\nHost: a\nAuthorization: Bearer little\n")
+	if x.Fault == nil || x.Fault.Kind.Status != 403 || x.Signals != exchange.Forbidden {
+		t.Errorf("%s, signals %d", tell(x), x.Signals)
+	}
+}
 
 // What a refused token says reaches no endpoint, also when another method accepts the caller.
 func TestRefusedTellsNothing(t *testing.T) {
@@ -416,6 +435,31 @@ func TestReport(t *testing.T) {
 			t.Errorf("%s is %v (%v), want %v", key, got, ok, want)
 		}
 	}
+}
+
+// The operator is told of an endpoint that refuses us or fails, for as long as it does.
+func TestAttention(t *testing.T) {
+	i := newIssuer(t)
+	w := world(t)
+	r := w.Policy(Kind, i.options("flood_burst: 0"))
+	token := 0
+	f := func(status, times int, want string) {
+		t.Helper()
+		i.fail(status)
+		for range times {
+			token++
+			show(r, fmt.Sprint("Authorization: Bearer canary", token))
+		}
+		got := strings.Join(w.State.Attention(), "|")
+		if got == "" != (want == "") || !strings.Contains(got, want) || strings.Contains(got, "canary") || want != "" && !strings.Contains(got, i.URL+"/introspect") {
+			t.Errorf("after %d, %d times: %q, want %q", status, times, got, want)
+		}
+	}
+	f(0, 1, "")
+	f(401, 1, `refuses the gateway as client "gate"`)
+	f(0, 1, "")
+	f(500, 4, "")
+	f(500, 1, "does not answer")
 }
 
 func TestRememberedAllocatesNothing(t *testing.T) {

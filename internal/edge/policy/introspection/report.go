@@ -1,6 +1,10 @@
 package introspection
 
-import "straum.dev/straum/internal/edge/policy"
+import (
+	"fmt"
+
+	"straum.dev/straum/internal/edge/policy"
+)
 
 // Report implements policy.Reporter.
 func (s *source) Report(figure func(policy.Figure)) {
@@ -29,6 +33,19 @@ func (s *source) Report(figure func(policy.Figure)) {
 	figure(policy.Figure{Name: "introspection_asking", Help: "Questions under way.", Labels: at, Value: float64(f.Asking)})
 	figure(policy.Figure{Name: "introspection_resting", Help: "1 while an endpoint that failed is left alone.", Labels: at, Value: truth(f.Resting)})
 	figure(policy.Figure{Name: "introspection_misconfigured", Help: "1 while the endpoint refuses the gateway's own credential.", Labels: at, Value: truth(f.Broken)})
+}
+
+// Attention implements policy.Attentive.
+func (s *source) Attention() []string {
+	switch f := s.Figures(); {
+	case f.Broken && s.clientID != "":
+		return []string{fmt.Sprintf("the introspection endpoint %s refuses the gateway as client %q: check client_id, client_secret and auth; tokens that are not remembered get 503", f.Place, s.clientID)}
+	case f.Broken:
+		return []string{fmt.Sprintf("the introspection endpoint %s refuses the gateway: check token and auth; tokens that are not remembered get 503", f.Place)}
+	case f.Resting:
+		return []string{fmt.Sprintf("the introspection endpoint %s does not answer, or not as RFC 7662 says: tokens that are not remembered get 503 until it does", f.Place)}
+	}
+	return nil
 }
 
 func truth(is bool) float64 {

@@ -17,18 +17,17 @@ const maxWait = 2 * time.Second
 
 // Authenticate implements policy.Authenticator.
 func (p *jwt) Authenticate(x *exchange.Exchange) policy.Finding {
-	text, found := p.find(&x.Request)
-	switch found {
-	case none:
+	text, times := p.places.Find(x)
+	switch {
+	case times == 0:
 		return policy.Nothing
-	case twice:
+	case times > 1:
 		x.Judge(name, "twice")
 		x.Fail(fault.New(fault.BadCredential, nil))
 		return policy.Refused
-	case wrong:
+	case text == "":
 		return refuse(x, token.Malformed)
-	}
-	if len(text) > p.rules.MaxBytes {
+	case len(text) > p.rules.MaxBytes:
 		return refuse(x, token.TooLong)
 	}
 	set := p.source.Set()
@@ -138,10 +137,7 @@ func (p *jwt) accept(x *exchange.Exchange, r *remembered) policy.Finding {
 	}
 	if !r.scoped {
 		x.Judge(name, "insufficient_scope")
-		x.Signals |= exchange.Forbidden
-		x.Challenges = append(x.Challenges, p.insufficient)
-		x.Fail(fault.New(fault.Forbidden, nil))
-		return policy.Refused
+		return policy.Short
 	}
 	x.Caller = caller
 	for _, f := range r.fields {
@@ -157,12 +153,18 @@ func refuse(x *exchange.Exchange, reason token.Reason) policy.Finding {
 
 // Challenge implements policy.Authenticator (RFC 6750 §3).
 func (p *jwt) Challenge(x *exchange.Exchange, finding policy.Finding) {
-	if finding == policy.Refused {
+	switch finding {
+	case policy.Short:
+		x.Challenges = append(x.Challenges, p.insufficient)
+	case policy.Refused:
 		x.Challenges = append(x.Challenges, p.invalid)
-	} else {
+	default:
 		x.Challenges = append(x.Challenges, p.bare)
 	}
 }
 
+// Conceal implements policy.Concealer.
+func (p *jwt) Conceal(x *exchange.Exchange) { p.places.Conceal(x) }
+
 // Hide implements policy.Authenticator.
-func (p *jwt) Hide(x *exchange.Exchange) { p.hide(&x.Request) }
+func (p *jwt) Hide(x *exchange.Exchange) { p.places.Take(x) }

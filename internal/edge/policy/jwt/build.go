@@ -17,8 +17,9 @@ type terms struct {
 	options Options
 	place   policy.Options
 	rules   token.Rules
-	jwks    *url.URL    // with jwks
-	keys    *token.Set  // with keys or secret
+	jwks    *url.URL   // with jwks
+	keys    *token.Set // with keys or secret
+	places  policy.Shown
 	fields  []fieldName // of claims_to_headers, sorted by claim
 
 	warnings []string // about keys
@@ -32,7 +33,10 @@ func build(o policy.Options) (any, error) {
 	if err := o.Decode(&u.options); err != nil {
 		return nil, err
 	}
-	for _, check := range []func(policy.Options) error{u.checkRules, u.checkKeys, u.checkPlaces, u.checkFields} {
+	u.places = policy.Shown{
+		Header: u.options.Header, Scheme: "Bearer", Bare: true, Query: u.options.Query, Cookie: u.options.Cookie, Forward: u.options.Forward,
+	}
+	for _, check := range []func(policy.Options) error{u.checkRules, u.checkKeys, u.places.Check, u.checkFields} {
 		if err := check(o); err != nil {
 			return nil, err
 		}
@@ -159,24 +163,6 @@ func parseKeys(text []byte) (keys *token.Set, warnings []string, err error) {
 	}
 	keys, err = token.ParsePEM(text)
 	return keys, nil, err
-}
-
-// checkPlaces checks where the token may be.
-func (u *terms) checkPlaces(o policy.Options) error {
-	c := &u.options
-	if !isToken(c.Header) {
-		return o.Errorf("header", "%q is not a field name: letters, digits and hyphens are allowed", c.Header)
-	}
-	if known := exchange.Lookup(c.Header); known != exchange.Other && known != exchange.Authorization {
-		return o.Errorf("header", "%s has a meaning of its own in HTTP or to this gateway; choose another name", known)
-	}
-	if c.Cookie != "" && !isToken(strings.ReplaceAll(c.Cookie, "_", "-")) {
-		return o.Errorf("cookie", "%q is not a cookie's name: letters, digits, hyphens and underscores are allowed", c.Cookie)
-	}
-	if c.Query != "" && !isToken(strings.ReplaceAll(c.Query, "_", "-")) {
-		return o.Errorf("query", "%q is not a parameter's name: letters, digits, hyphens and underscores are allowed", c.Query)
-	}
-	return nil
 }
 
 // isToken says whether a name has letters, digits and hyphens alone.

@@ -1,7 +1,7 @@
 // Package jwt is the policy jwt (step 4): callers show a token that an issuer has signed (RFC 7519), as a bearer token (RFC 6750).
 //
-// In reading order: jwt.go (options), build.go (their checks), bind.go (where the keys come from), shown.go (where a request shows its
-// token), authenticate.go (the judgement), memory.go (tokens that were good a moment ago), fields.go (what endpoints are told).
+// In reading order: jwt.go (options), build.go (their checks), bind.go (where the keys come from), authenticate.go (the
+// judgement), memory.go (tokens that were good a moment ago), fields.go (what endpoints are told).
 //
 // It refuses to judge tokens itself, which internal/token does, to remember a token beyond its time or its key, and to let clients write
 // the fields that endpoints take claims from.
@@ -37,7 +37,7 @@ type Options struct {
 
 	Require []string            `yaml:"require,one" length:"1..32" doc:"claims that must be there; realm_access.roles is a claim in a claim"`
 	Claims  map[string][]string `yaml:"claims,one" length:"1..32" doc:"claims with the values one of which each must have, or hold when it is a list"`
-	Scopes  []string            `yaml:"scopes,one" length:"1..64" doc:"scopes that the token must all have; without them the answer is 403"`
+	Scopes  []string            `yaml:"scopes,one" length:"1..64" doc:"scopes that the token must all have; without them the answer is 403, unless another method accepts"`
 
 	Header  string `yaml:"header" default:"Authorization" doc:"field the token is in: behind Bearer in Authorization, with or without it in others"`
 	Cookie  string `yaml:"cookie" length:"1..128" doc:"cookie the token may be in; none when left out"`

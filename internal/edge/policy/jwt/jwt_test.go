@@ -165,7 +165,7 @@ func TestPlaces(t *testing.T) {
 	f("", "GET /a?token=TOKEN HTTP/1.1\n", "401", "token=TOKEN", "")
 	f("cookie: token\n", in+"Cookie: a=b; token=TOKEN; token2=x\n", "ok", "", "Cookie: a=b; token=TOKEN; token2=x\n")
 	f("cookie: token\n", in+`Cookie: token="TOKEN"`+"\n", "ok", "", `Cookie: token="TOKEN"`+"\n")
-	f("cookie: token\nforward: false\n", in+"Cookie: a=b;token=TOKEN; c=d\nCookie: e=f\nAccept: a\n", "ok", "", "Accept: a\nCookie: a=b; c=d\nCookie: e=f\n")
+	f("cookie: token\nforward: false\n", in+"Cookie: a=b;token=TOKEN; c=d\nCookie: e=f\nAccept: a\n", "ok", "", "Cookie: a=b; c=d\nCookie: e=f\nAccept: a\n")
 	f("cookie: token\nforward: false\n", in+"Cookie: token=TOKEN\n", "ok", "", "")
 	f("cookie: token\nforward: false\n", in+"Cookie: a=b\nAuthorization: Bearer TOKEN\n", "ok", "", "Cookie: a=b\n")
 	f("query: token\n", "GET /a?x=1&token=TOKEN&y=token HTTP/1.1\n", "ok", "x=1&y=token", "")
@@ -175,9 +175,12 @@ func TestPlaces(t *testing.T) {
 	// In two places.
 	f("cookie: token\n", in+"Cookie: token=TOKEN; token=TOKEN\n", "400", "", "Cookie: token=TOKEN; token=TOKEN\n")
 	f("cookie: token\n", in+"Cookie: token=TOKEN\nCookie: token=x\n", "400", "", "Cookie: token=TOKEN\nCookie: token=x\n")
-	f("cookie: token\nquery: token\n", "GET /a?token=TOKEN HTTP/1.1\nCookie: token=TOKEN\n", "400", "token=TOKEN", "Cookie: token=TOKEN\n")
-	f("query: token\n", "GET /a?token=TOKEN&%74oken=x HTTP/1.1\n", "400", "token=TOKEN&%74oken=x", "")
-	f("query: token\n", "GET /a?token=TOKEN HTTP/1.1\nAuthorization: Bearer TOKEN\n", "400", "token=TOKEN", "Authorization: Bearer TOKEN\n")
+	f("cookie: token\nquery: token\n", "GET /a?token=TOKEN HTTP/1.1\nCookie: token=TOKEN\n", "400", "", "Cookie: token=TOKEN\n")
+	f("query: token\n", "GET /a?token=TOKEN&%74oken=x HTTP/1.1\n", "400", "", "")
+	f("query: token\n", "GET /a?token=TOKEN HTTP/1.1\nAuthorization: Bearer TOKEN\n", "400", "", "Authorization: Bearer TOKEN\n")
+	// What is refused is taken out of the query too, and out of the cookie where endpoints are not to see it.
+	f("query: token\n", "GET /a?x=1&token=TOKEN- HTTP/1.1\n", "401", "x=1", "")
+	f("cookie: token\nforward: false\n", in+"Cookie: a=b; token=TOKEN-\n", "401", "", "Cookie: a=b\n")
 	f("header: X-Token\n", in+"X-Token: TOKEN\nX-Token: TOKEN\n", "400", "", "X-Token: TOKEN\nX-Token: TOKEN\n")
 	f("cookie: token\n", in+"Cookie: token=\n", "401", "", "Cookie: token=\n")
 }
@@ -250,6 +253,19 @@ func TestScopes(t *testing.T) {
 				t.Errorf("%q: %s, want %s", scope, got, want)
 			}
 		}
+	}
+}
+
+// A token without the scopes is one method's refusal; another method may accept the caller.
+func TestScopesAmongOthers(t *testing.T) {
+	last := policy.Kind{Name: "other", Options: struct{}{}, Build: func(policy.Options) (any, error) { return other{}, nil }}
+	r := policytest.New(t).Policies(policytest.Use{Kind: Kind, YAML: ours + "scopes: write\n"}, policytest.Use{Kind: last, YAML: "{}"})
+	head := "GET /a HTTP/1.1\nAuthorization: Bearer " + sign(t, "", []byte(secret), claims(`"scope":"read"`)) + "\n"
+	if x := r.Ask(head + "X-Other: yes\n"); x.Fault != nil || x.Caller.Method != "other" || x.Signals != 0 {
+		t.Errorf("%s, by %q, signals %d", outcome(x), x.Caller.Method, x.Signals)
+	}
+	if x := r.Ask(head); x.Fault == nil || x.Fault.Kind.Status != 403 || x.Signals != exchange.Forbidden || len(x.Challenges) != 1 {
+		t.Errorf("%s, challenges %q, signals %d", outcome(x), x.Challenges, x.Signals)
 	}
 }
 
@@ -327,8 +343,8 @@ func TestOptions(t *testing.T) {
 	f(with+"header: 'A b'}", "not a field name")
 	f(with+"header: Cookie}", "Cookie has a meaning of its own")
 	f(with+"header: X-Auth-Subject}", "X-Auth-Subject has a meaning")
-	f(with+"cookie: 'a=b'}", "not a cookie's name")
-	f(with+"query: 'a&b'}", "not a parameter's name")
+	f(with+"cookie: 'a=b'}", "not a name for a cookie")
+	f(with+"query: 'a&b'}", "not a name for a parameter")
 	f(with+`realm: 'a"b'}`, "realm")
 	f(with+`realm: é}`, "realm")
 	f(with+`scopes: 'a b'}`, "no scope")

@@ -453,6 +453,10 @@ func TestFetched(t *testing.T) {
 		if got := outcome(w.Policy(Kind, yaml).Ask(get(token))); got != want {
 			t.Errorf("%s: %s, want %s", options, got, want)
 		}
+		// The operator is told of an issuer whose keys were never had.
+		if all := strings.Join(w.State.Attention(), "|"); all == "" != (want == "ok accepted") || !strings.Contains(all, want[:3]) && all != "" || all != "" && !strings.Contains(all, "the keys of "+server.URL+"/none could not be fetched yet") {
+			t.Errorf("%s: attention for %q", options, all)
+		}
 	}
 	// A reload keeps the keys: nothing is fetched again.
 	yaml := "{issuer: '" + server.URL + "', audience: orders, jwks: '" + server.URL + "/jwks'}"

@@ -157,6 +157,14 @@ func (m *memory) Report(figure func(policy.Figure)) {
 	figure(policy.Figure{Name: "webhook_signature_unshared_total", Help: "Signatures taken without knowing whether another node took them, because the shared store did not answer.", Counter: true, Labels: labels, Value: float64(f.Unshared)})
 }
 
+// Attention implements policy.Attentive.
+func (m *memory) Attention() []string {
+	if !m.Full(m.now().UnixNano()) {
+		return nil
+	}
+	return []string{"policy " + name + " with tolerance " + m.tolerance + " remembers as many used signatures as it may: good requests get 503; raise its option remember, or shorten tolerance"}
+}
+
 // running is the policy in force.
 type running struct {
 	*settings

@@ -227,6 +227,35 @@ func TestOnce(t *testing.T) {
 	f(name, "v1="+hex256(secret, text))
 }
 
+// When no more can be remembered, requests are refused, the operator is told, and it ends by itself.
+func TestFull(t *testing.T) {
+	w := world(t)
+	r := w.Policy(kind(clock), fmt.Sprintf(`{scheme: stripe, secrets: %q, remember: 1024}`, secret))
+	taken, refused := 0, 0
+	for i := range 2000 {
+		body := fmt.Sprint(i)
+		head := fmt.Sprintf("POST / HTTP/1.1\nHost: a\nContent-Length: %d\nStripe-Signature: t=%d,v1=%s\n\n", len(body), start, hex256(secret, fmt.Sprint(start, ".", body)))
+		switch x := r.Ask(head + body); {
+		case x.Fault == nil:
+			taken++
+		case x.Fault.Kind == fault.AuthUnavailable:
+			refused++
+		default:
+			t.Fatal(x.Fault)
+		}
+	}
+	if taken == 0 || taken > 1024 || refused != 2000-taken {
+		t.Errorf("%d taken, %d refused", taken, refused)
+	}
+	if all := w.State.Attention(); len(all) != 1 || !strings.HasPrefix(all[0], "policy webhook_signature with tolerance 5m remembers as many") {
+		t.Errorf("attention for %q", all)
+	}
+	now = now.Add(time.Hour)
+	if all := w.State.Attention(); len(all) != 0 {
+		t.Errorf("attention for %q", all)
+	}
+}
+
 func TestTooLarge(t *testing.T) {
 	options := fmt.Sprintf(`{scheme: github, secrets: %q, max_body: 10}`, secret)
 	check(t, "fits", options, post("0123456789", "X-Hub-Signature-256: sha256="+hex256(secret, "0123456789")), name)
