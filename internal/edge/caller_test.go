@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func (nobody) Authenticate(*exchange.Exchange) policy.Finding { return policy.No
 func (nobody) Challenge(x *exchange.Exchange, _ policy.Finding) {
 	x.Challenges = append(x.Challenges, `Bearer realm="api"`, `Basic realm="api"`)
 }
-func (nobody) Hide(*exchange.Exchange) {}
+func (nobody) Hide(*exchange.Exchange, policy.Finding) {}
 
 // A 401 says what would be good, each kind in a field of its own (RFC 9110 §11.6.1), and only a 401 or 403 does.
 func TestChallenges(t *testing.T) {
@@ -97,5 +98,27 @@ func TestReservedNames(t *testing.T) {
 	}
 	if len(m.Trailers) != 1 || m.Trailers[0].Name != "X-Sum" || string(m.Body) != "body" {
 		t.Errorf("trailers %+v", m.Trailers)
+	}
+}
+
+// Who is shut out while the head of a request is on its way is shut out for that request too: a head can take its time.
+func TestSnapshotOfASlowHead(t *testing.T) {
+	e := wire.Listen(t, wire.Answering(wire.OK("fine")))
+	g := start(t, nil, e.Addr)
+	c := wire.Dial(t, g.addr)
+	if m, _ := g.askOn(c, get); m.Status() != 200 {
+		t.Fatalf("%s", m)
+	}
+	c.Send("GET /things HTTP/1.1\r\nHost: a")
+	await(t, "the head is being read", func() bool {
+		stacks := make([]byte, 1<<20)
+		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "edge.(*Listener).Serve")
+	})
+	next := *g.setup
+	next.chain.Add("nobody", nobody{})
+	g.use(&next)
+	c.Send("pi.example.com\r\n\r\n")
+	if m := c.Answer("GET"); m.Status() != 401 {
+		t.Errorf("%s", m)
 	}
 }

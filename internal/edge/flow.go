@@ -126,10 +126,15 @@ func (l *Listener) begin(c exchange.Codec, x *exchange.Exchange) *trip {
 		x.Flow = t
 	}
 	t.listener, t.set, t.codec, t.x = l, l.set.Load(), c, x
-	t.snapshot = l.edge.snapshot.Load()
-	t.chain = t.snapshot.Default
+	t.take()
 	t.stage, t.believed = deciding, false
 	return t
+}
+
+// take makes the snapshot in force the exchange's own. From step 3 on it keeps it.
+func (t *trip) take() {
+	t.snapshot = t.listener.edge.snapshot.Load()
+	t.chain = t.snapshot.Default
 }
 
 // step notes the fault of a step, if there is one, and says whether to go on.
@@ -143,6 +148,7 @@ func (t *trip) step(f *fault.Fault) bool {
 // route finds the client's address and the route (step 3).
 func (t *trip) route() *fault.Fault {
 	x := t.x
+	t.take() // a head may have been on its way for long, and be of one who has been shut out since
 	t.believed = t.set.believes(x.Conn.Peer.Addr())
 	x.Client = t.client()
 	x.Request.Header.DropOurs()
