@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,7 @@ func bindable(c *compile.Compiled) (warnings []string, err error) {
 		return nil, err
 	}
 	_, err = c.Bind(reached)
-	return reached.Consumers.Warnings(), err
+	return append(c.Warnings(reached.Consumers, time.Now()), reached.Consumers.Warnings()...), err
 }
 
 // readable reads the files of TLS that a configuration names, and tells what is wrong with each. warnings are what a gateway would run with

@@ -60,14 +60,20 @@ func printCredentials(w io.Writer, list client.Credentials) error {
 	return nil
 }
 
+// until is the end of a credential as the configuration has it: the last day that it is good on, where it is good to the end of a day.
 func until(c *client.Credential) string {
-	switch {
-	case c.Expires == nil:
+	if c.Expires == nil {
 		return "never"
-	case c.Expired:
-		return c.Expires.Format(time.DateOnly) + ", expired"
 	}
-	return c.Expires.Format(time.DateOnly)
+	end := c.Expires.UTC()
+	text := end.Format(time.RFC3339)
+	if h, m, s := end.Clock(); h+m+s == 0 {
+		text = end.Add(-time.Second).Format(time.DateOnly)
+	}
+	if c.Expired {
+		text += ", expired"
+	}
+	return text
 }
 
 func lastUse(at *time.Time) string {

@@ -27,7 +27,7 @@ nothing is written. Keys and passwords are read from standard input, never from 
 other programs on the machine can see.
 
 ` + exitHelp,
-		Args: noArguments,
+		Args: aCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return failed(c.Help()) },
 	}
 	c.AddCommand(newKeyNew(), newKeyHash(), newKeyCheck(), newKeyPassword())
@@ -152,12 +152,15 @@ func untilWhen(text string, now time.Time) (string, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		if err != nil || n < 1 || n > 20_000 {
-			return "", fmt.Errorf("found %q; allowed: 1d to 20000d, or a day such as 2027-01-31", text)
+			return "", fmt.Errorf("found %q; allowed: 1d to 20000d from now, or a day such as 2027-01-31", text)
 		}
 		return now.UTC().AddDate(0, 0, int(n)).Format(time.DateOnly), nil
 	}
 	at, err := consumer.ParseExpires(text)
-	if err == nil && at <= now.Unix() {
+	switch {
+	case err != nil && at == 0: // it is no time
+		err = fmt.Errorf("found %.40q; allowed: days from now (90d), a day (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z)", text)
+	case err == nil && at <= now.Unix():
 		err = fmt.Errorf("%s is over already", text)
 	}
 	return text, err
@@ -252,10 +255,8 @@ const maxSecret = 512
 
 // readSecret reads one line of standard input.
 func readSecret(c *cobra.Command, what string) (string, error) {
-	if f, ok := c.InOrStdin().(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			fmt.Fprintf(c.ErrOrStderr(), "Type the %s and press Enter; the terminal shows it.\n", what)
-		}
+	if f, ok := c.InOrStdin().(*os.File); ok && isTerminal(f) {
+		fmt.Fprintf(c.ErrOrStderr(), "Type the %s and press Enter; the terminal shows it.\n", what)
 	}
 	line, err := bufio.NewReader(io.LimitReader(c.InOrStdin(), maxSecret+3)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -271,4 +272,14 @@ func readSecret(c *cobra.Command, what string) (string, error) {
 		return "", fmt.Errorf("the %s holds characters that no request can show: control characters, in a key also spaces and what is not ASCII", what)
 	}
 	return text, nil
+}
+
+// isTerminal says whether somebody may sit there and type. Of the devices that read like one, the empty one is the one in use.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	empty, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, empty)
 }

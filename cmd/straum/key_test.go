@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -60,4 +62,29 @@ func TestMadeKeyIsTaken(t *testing.T) {
 	if got := fmt.Sprintln(read.Consumers[0].ID, pasted.APIKey == hash, pasted.ID == id, pasted.Scopes, pasted.Expires); got != "acme true true [b:# a] 2099-01-31\n" {
 		t.Error(got)
 	}
+}
+
+// Nobody is told to type into what is no terminal.
+func TestReadSecretAsks(t *testing.T) {
+	f := func(path string, want bool) {
+		t.Helper()
+		in, err := os.Open(path)
+		if err != nil {
+			t.Skip(err)
+		}
+		defer in.Close()
+		var told bytes.Buffer
+		c := newKeyHash()
+		c.SetIn(in)
+		c.SetErr(&told)
+		if _, err := readSecret(c, "key"); err == nil {
+			t.Errorf("%s holds a key", path)
+		}
+		if got := strings.HasPrefix(told.String(), "Type the key"); got != want {
+			t.Errorf("%s: told %q", path, told.String())
+		}
+	}
+	f(os.DevNull, false)
+	f("/dev/zero", true) // the nearest to a terminal that is always there: a device that gives something
+	f("key_test.go", false)
 }

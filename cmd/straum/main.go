@@ -63,6 +63,22 @@ func noArguments(c *cobra.Command, arguments []string) error {
 	return nil
 }
 
+// aCommand refuses arguments of a command that has commands below it: they are meant to be one of those.
+func aCommand(c *cobra.Command, arguments []string) error {
+	if len(arguments) == 0 {
+		return nil
+	}
+	var names []string
+	for _, below := range c.Commands() {
+		names = append(names, below.Name())
+	}
+	text := fmt.Sprintf("unknown command %q for %q", arguments[0], c.CommandPath())
+	if near := document.Suggest(arguments[0], names); near != "" {
+		text += "; did you mean " + near + "?"
+	}
+	return errors.New(text)
+}
+
 // coded is an error with the exit code it stands for.
 type coded struct {
 	code int

@@ -14,7 +14,6 @@ import (
 	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/control/admin"
 	"straum.dev/straum/internal/control/compile"
-	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/keyring"
@@ -37,6 +36,7 @@ type world struct {
 	ring    *keyring.Ring
 	ringOf  string // digest of the secret that ring was made from, empty for the file
 	pending *policy.World
+	next    *compile.Compiled // that pending is for
 }
 
 func newWorld(log *slog.Logger, state string) *world {
@@ -64,7 +64,7 @@ func (w *world) Begin(c *compile.Compiled) (*policy.World, error) {
 	if next.Keys, err = w.keys(c); err != nil {
 		return nil, err
 	}
-	w.pending = next
+	w.pending, w.next = next, c
 	return next, nil
 }
 
@@ -83,9 +83,7 @@ func (w *world) store(c *compile.Compiled) (*redis.Client, error) {
 		return store{client}
 	})
 	if err != nil {
-		var problems document.Problems
-		problems.Add(c.RedisAt.Errorf("%s", err))
-		return nil, problems.Err()
+		return nil, c.RedisRefused(err)
 	}
 	return held.Client, nil
 }
@@ -137,7 +135,10 @@ func (w *world) Keep() {
 	defer w.mu.Unlock()
 	w.consumers.Store(w.pending.Consumers)
 	w.redis.Store(w.pending.Redis)
-	w.pending = nil
+	for _, text := range w.next.Warnings(w.pending.Consumers, time.Now()) {
+		w.log.Warn(text)
+	}
+	w.pending, w.next = nil, nil
 	w.state.Keep()
 }
 
@@ -145,7 +146,7 @@ func (w *world) Keep() {
 func (w *world) Drop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pending = nil
+	w.pending, w.next = nil, nil
 	w.state.Drop()
 }
 
@@ -199,7 +200,7 @@ func (w *world) attention() (all []admin.Reason) {
 	for _, text := range w.state.Attention() {
 		all = append(all, admin.Reason{Check: "policy", Reason: text})
 	}
-	for _, text := range w.consumers.Load().Warnings() {
+	for _, text := range w.consumers.Load().Warnings() { // weak hashes
 		all = append(all, admin.Reason{Check: "credentials", Reason: text})
 	}
 	return all

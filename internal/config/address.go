@@ -192,6 +192,21 @@ func (a *ServerAddress) ParseText(text string) (err error) {
 	return nil
 }
 
+// StoreAddress is where the shared store is: a host, by name or address, and a port.
+type StoreAddress struct{ Address }
+
+func (*StoreAddress) Form() document.Form {
+	return document.Form{Noun: "an address such as 127.0.0.1:6379, [::1]:6379 or redis.internal:6379", Type: "address",
+		Pattern: `^(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+):[0-9]{1,5}$`}
+}
+
+func (a *StoreAddress) ParseText(text string) (err error) {
+	if a.Address, err = parseAddress(text, false); err == nil && a.Path != "" {
+		err = errors.New("which is the path of a socket")
+	}
+	return err
+}
+
 // StatusRange is a status, or the statuses from one to another: 503, 200-299.
 type StatusRange struct{ From, To int }
 

@@ -36,7 +36,8 @@ type Credential struct {
 // BasicCredential is for the policy basic.
 type BasicCredential struct {
 	Username string `yaml:"username" required:"true" length:"1..256" doc:"The user name, without a colon."`
-	Password string `yaml:"password" required:"true" length:"1..512" doc:"The hash of the password: argon2id, as straum key password prints it, or bcrypt."`
+	// Password is hidden like a secret: whoever sees the hash can try passwords on it.
+	Password document.Secret `yaml:"password" required:"true" doc:"The hash of the password: argon2id, as straum key password prints it, or bcrypt."`
 
 	Node document.Node `yaml:",self"`
 }
@@ -96,7 +97,7 @@ type Quota struct {
 
 // Redis is the store that the gateways of a fleet share. Redis and Valkey both do.
 type Redis struct {
-	Addresses        []ServerAddress   `yaml:"addresses,short" required:"true" length:"1..64" doc:"host:port of the server, of the sentinels, or of some of a cluster's nodes."`
+	Addresses        []StoreAddress    `yaml:"addresses,short" required:"true" length:"1..64" doc:"host:port of the server, of the sentinels, or of some of a cluster's nodes."`
 	Mode             string            `yaml:"mode" default:"single" enum:"single,sentinel,cluster" doc:"What the addresses are."`
 	Master           string            `yaml:"master" length:"1..256" doc:"With sentinel: the name of the master."`
 	Username         string            `yaml:"username" length:"1..256" doc:"The ACL user. The default user when left out."`
@@ -137,7 +138,9 @@ func (k *checker) consumers() {
 		if first := seen[c.ID]; first != nil {
 			k.blame(c.Node.At("id"), "the consumer %s is here twice, first at %s; put its credentials in one place", c.ID, first.Node.Place())
 		}
-		seen[c.ID] = c
+		if c.ID != "" { // that it is missing, or no id, was said already
+			seen[c.ID] = c
+		}
 		if c.Plan != "" && plans[c.Plan] == nil {
 			k.problems.Add(c.Node.At("plan").Unknown("plan", c.Plan, planNames(k.config.Plans)))
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -42,8 +43,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !c.Admin.Token.IsZero() {
-			return // *** is no token
+		if bytes.Contains(view, []byte("'***'")) {
+			return // *** is no secret
 		}
 		if _, err := Parse("view.yaml", view, Options{Getenv: opt.Getenv}); err != nil {
 			t.Errorf("the view does not load: %v\n%s", err, view)

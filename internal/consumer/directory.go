@@ -87,6 +87,43 @@ func (d *Directory) Len() (consumers, credentials int) {
 	return int(d.consumers.n), int(d.keys.n) + int(d.basics.n) + int(d.secrets.n) + int(d.certificates.n)
 }
 
+// Count says how many credentials of a kind there are.
+func (d *Directory) Count(kind Kind) int {
+	switch kind {
+	case APIKey:
+		return int(d.keys.n)
+	case Basic:
+		return int(d.basics.n)
+	case HMAC:
+		return int(d.secrets.n)
+	case MTLS:
+		return int(d.certificates.n)
+	}
+	return 0
+}
+
+// Expired says how many credentials are good no more; now is in seconds since 1970. It looks at all of them.
+func (d *Directory) Expired(now int64) (n int) {
+	count := func(e *entry) {
+		if e.expires != 0 && now >= int64(e.expires) {
+			n++
+		}
+	}
+	for i := range d.keys.n {
+		count(&d.keys.at(i).entry)
+	}
+	for i := range d.basics.n {
+		count(&d.basics.at(i).entry)
+	}
+	for i := range d.secrets.n {
+		count(&d.secrets.at(i).entry)
+	}
+	for i := range d.certificates.n {
+		count(d.certificates.at(i))
+	}
+	return n
+}
+
 // Warnings are what the operator should mend though it works, a sentence each, 20 at most.
 func (d *Directory) Warnings() []string { return d.warnings }
 

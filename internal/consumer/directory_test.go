@@ -265,3 +265,20 @@ func TestIndex(t *testing.T) {
 		t.Error("found what nobody agreed to")
 	}
 }
+
+func TestCounts(t *testing.T) {
+	b := NewBuilder()
+	check(t, b.Consumer(Consumer{ID: "acme"}))
+	check(t, b.Key("acme", KeySpec{Hash: Hash("a"), Terms: Terms{Expires: 100}}))
+	check(t, b.Key("acme", KeySpec{Hash: Hash("b"), Terms: Terms{Expires: 101}}))
+	check(t, b.Key("acme", KeySpec{Hash: Hash("c")}))
+	check(t, b.Secret("acme", SecretSpec{KeyID: "k", Secret: make([]byte, MinSecret), Terms: Terms{Expires: 99}}))
+	check(t, b.Certificate("acme", CertificateSpec{DNS: "a.example", Terms: Terms{Expires: 100}}))
+	d := b.Build()
+	if got := [...]int{d.Count(APIKey), d.Count(Basic), d.Count(HMAC), d.Count(MTLS), d.Count("other")}; got != [...]int{3, 0, 1, 1, 0} {
+		t.Error(got)
+	}
+	if got := [...]int{d.Expired(98), d.Expired(99), d.Expired(100), d.Expired(1 << 31)}; got != [...]int{0, 1, 3, 4} {
+		t.Error(got)
+	}
+}

@@ -127,6 +127,9 @@ func FormatHash(hash [32]byte) string { return hashPrefix + base64url.EncodeToSt
 // errHash does not repeat what was found: it may be the key itself.
 var errHash = errors.New("found no hash of a key; allowed: sha256: and 43 characters of base64url, as straum key new and straum key hash print it; never the key itself")
 
+// errNoKey is for a hash that scripts make when the key they were to hash is missing.
+var errNoKey = errors.New("found the hash of nothing; whoever made it hashed an empty text in place of the key: hash it once more with straum key hash")
+
 // ParseHash reads the hash of a key.
 func ParseHash(text string) (hash [32]byte, err error) {
 	encoded, ok := strings.CutPrefix(text, hashPrefix)
@@ -135,6 +138,9 @@ func ParseHash(text string) (hash [32]byte, err error) {
 	}
 	if _, err := base64url.Decode(hash[:], unsafe.Slice(unsafe.StringData(encoded), len(encoded))); err != nil {
 		return [32]byte{}, errHash
+	}
+	if hash == Hash("") {
+		return [32]byte{}, errNoKey
 	}
 	return hash, nil
 }

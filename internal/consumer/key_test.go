@@ -109,3 +109,10 @@ func TestParseExpires(t *testing.T) {
 		}
 	}
 }
+
+// A hash of nothing is what a script makes that was given no key, and everybody knows it.
+func TestHashOfNothing(t *testing.T) {
+	if _, err := ParseHash("sha256:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"); !errors.Is(err, errNoKey) {
+		t.Errorf("%v, want %v", err, errNoKey)
+	}
+}

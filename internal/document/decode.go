@@ -517,6 +517,10 @@ func (d *decoding) scalar(n *node, v reflect.Value, f *field) {
 func (d *decoding) secret(n *node, v reflect.Value) {
 	const noun = "a string, ${VARIABLE} or file:/path"
 	d.doc.hide(n)
+	if n.kind == kindString && n.value == hidden {
+		d.blame(n, "found %s, which config show prints in place of a secret; write the secret, ${NAME} or file:/path", hidden)
+		return
+	}
 	if n.kind != kindString {
 		if n.kind == kindNull || n.kind >= kindList {
 			d.expected(n, noun)

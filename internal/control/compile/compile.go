@@ -31,6 +31,8 @@ type Compiled struct {
 	Secret document.Secret
 
 	directory directory
+	cautions  []*caution
+	ends      []end
 	needsKeys bool
 	read      []string // files that policies have asked for
 	upstreams []compiledUpstream
@@ -46,7 +48,7 @@ type Slot func(name string) int
 // Compile compiles a configuration that config.Load has accepted. kinds is chain.Order. The error is *document.Problems with every
 // mistake found.
 func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
-	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{}, read: map[string]bool{}}
+	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{}, read: map[string]bool{}, cautions: map[document.Node]*caution{}}
 	for i := range c.Listeners {
 		k.listener(&c.Listeners[i])
 	}
@@ -62,6 +64,7 @@ func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
 	k.out.State = config.Beside(c.Node, c.State)
 	k.everywhere()
 	k.routes()
+	k.cautionRedis()
 	if err := k.problems.Err(); err != nil {
 		return nil, err
 	}
@@ -76,8 +79,9 @@ type compiler struct {
 	out      *Compiled
 	problems document.Problems
 
-	read       map[string]bool // files that policies have asked for
-	everyRoute []config.Policy // the policies on every route, or none if they cannot be built
+	read     map[string]bool // files that policies have asked for
+	mistake  string          // in the policies on every route, empty for none
+	cautions map[document.Node]*caution
 }
 
 // blame adds a problem.

@@ -81,6 +81,7 @@ func (k *compiler) credential(of string, c *config.Credential) {
 		var err error
 		terms.Expires, err = consumer.ParseExpires(c.Expires)
 		k.refused(c.Node.At("expires"), err)
+		k.out.ends = append(k.out.ends, end{c.Node.At("expires"), terms.Expires})
 	}
 	var add func(*consumer.Builder) error
 	switch {
@@ -89,7 +90,7 @@ func (k *compiler) credential(of string, c *config.Credential) {
 		k.refused(c.Node.At("api_key"), err)
 		add = func(b *consumer.Builder) error { return b.Key(of, consumer.KeySpec{Hash: hash, Terms: terms}) }
 	case c.Basic != nil:
-		password, err := consumer.ParsePassword(c.Basic.Password)
+		password, err := consumer.ParsePassword(c.Basic.Password.Reveal())
 		k.refused(c.Basic.Node.At("password"), err)
 		add = func(b *consumer.Builder) error {
 			return b.Basic(of, consumer.BasicSpec{Username: c.Basic.Username, Password: password, Terms: terms})

@@ -7,35 +7,44 @@ import (
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/edge/chain"
+	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/policy"
 )
 
-// everywhere compiles the policies on every route, which are also those of requests without a route. They are judged once, here, and
-// left out of the routes' chains when they are bad, so that one mistake is not told for each route.
+// everywhere compiles the policies on every route, which are also those of requests without a route. They are judged once, here. When they
+// are bad, something stands in for each of them on the routes, so that one mistake is not told for each route, and what a route says
+// of them is not told as another.
 func (k *compiler) everywhere() {
-	chain, ok := k.compileChain(nil, k.config.Policies)
-	if ok {
-		k.everyRoute = k.config.Policies
+	var err error
+	if k.out.otherwise, err = chain.Compile(k.kinds, nil, k.uses(k.config.Policies)); err != nil {
+		k.problems.Add(err)
+		k.mistake = err.Error()
 	}
-	k.out.otherwise = chain
 }
 
 // chain compiles the policies of a route. Routes without any of their own share one chain.
 func (k *compiler) chain(r *config.Route) (*policy.Chain, []string) {
+	on := k.on(r.Policies)
+	names := make([]string, len(on))
+	for i, p := range on {
+		names[i] = p.written.Name
+		k.out.needsKeys = k.out.needsKeys || p.kind.Keys
+	}
+	k.caution(r, on)
 	if len(r.Policies) == 0 {
-		return k.out.otherwise, k.names(k.config.Policies, nil)
+		return k.out.otherwise, names
 	}
-	c, _ := k.compileChain(k.everyRoute, r.Policies)
-	return c, k.names(k.config.Policies, r.Policies)
-}
-
-func (k *compiler) compileChain(everywhere, own []config.Policy) (*policy.Chain, bool) {
-	c, err := chain.Compile(k.kinds, k.uses(everywhere), k.uses(own))
-	if err != nil {
+	everywhere := k.uses(k.config.Policies)
+	if k.mistake != "" {
+		for i := range everywhere {
+			everywhere[i].Options = standIn{everywhere[i].Options}
+		}
+	}
+	c, err := chain.Compile(k.kinds, everywhere, k.uses(r.Policies))
+	if err != nil && err.Error() != k.mistake { // such as two methods without a word about which is asked for
 		k.problems.Add(err)
-		return nil, false
 	}
-	return c, true
+	return c, names
 }
 
 func (k *compiler) uses(list []config.Policy) []chain.Use {
@@ -46,19 +55,29 @@ func (k *compiler) uses(list []config.Policy) []chain.Use {
 	return out
 }
 
-// names are those of the policies of a route in running order.
-func (k *compiler) names(lists ...[]config.Policy) []string {
-	there := map[string]bool{}
-	for _, list := range lists {
-		for _, use := range k.uses(list) {
-			there[use.Name] = !use.Off
+// standIn are the options of a policy on every route that is told to be bad already.
+type standIn struct{ policy.Options }
+
+// Request implements policy.Request: nothing runs, as there is a mistake.
+func (standIn) Request(*exchange.Exchange) {}
+
+// placedPolicy is a policy on a route, as it is written.
+type placedPolicy struct {
+	kind    *policy.Kind
+	written *config.Policy
+}
+
+// on are the policies of a route in running order.
+func (k *compiler) on(own []config.Policy) (out []placedPolicy) {
+	there := map[string]*config.Policy{}
+	for _, list := range [][]config.Policy{k.config.Policies, own} {
+		for i := range list {
+			there[list[i].Name] = &list[i]
 		}
 	}
-	var out []string
-	for _, kind := range k.kinds {
-		if there[kind.Name] {
-			k.out.needsKeys = k.out.needsKeys || kind.Keys
-			out = append(out, kind.Name)
+	for i := range k.kinds {
+		if written := there[k.kinds[i].Name]; written != nil && !written.Options.IsOff() {
+			out = append(out, placedPolicy{&k.kinds[i], written})
 		}
 	}
 	return out
@@ -95,6 +114,9 @@ func placed(kinds []policy.Kind) []policy.Kind {
 	for i := range out {
 		build := out[i].Build
 		out[i].Build = func(o policy.Options) (any, error) {
+			if o, is := o.(standIn); is {
+				return o, nil
+			}
 			built, err := build(o)
 			if binder, ok := built.(policy.Binder); ok && err == nil {
 				built = &placedBinder{binder, o}

@@ -52,8 +52,8 @@ type Secure interface {
 type World interface {
 	Begin(c *compile.Compiled) (*policy.World, error)
 	Start() // the revision is about to take requests
-	Keep() // the revision is in force: what only the one before it needed is given up
-	Drop() // it is not: what only it needed is given up
+	Keep()  // the revision is in force: what only the one before it needed is given up
+	Drop()  // it is not: what only it needed is given up
 }
 
 // Slots number the names that are counted by.
