@@ -65,11 +65,12 @@ func TestStates(t *testing.T) {
 	refused := func(what, target string, b *browser) {
 		t.Helper()
 		a := b.get(target)
-		if a.StatusCode != 400 || !strings.Contains(a.text, `"login_failed"`) || a.location() != "" {
+		if a.StatusCode != 400 || !isPage(a, "Login not completed", "login_failed") || a.location() != "" {
 			t.Errorf("%s: %s %s %s", what, a.Status, a.location(), a.text)
 		}
 	}
 	refused("replayed", back, b)
+	s.AwaitAccess("the fault", func(l gateway.Line) bool { return l.Number("status") == 400 && l.Text("fault") == "login_failed" })
 	one, two := b.site.browser(), b.site.browser()
 	refused("another's", one.arrive(one.get("/a").location()), two)
 	first, second := one.arrive(one.get("/a").location()), one.arrive(one.get("/b").location())
@@ -86,6 +87,53 @@ func TestStates(t *testing.T) {
 	s.issuer.Call("")
 	if a := one.get(one.arrive(one.get("/d").location())); a.location() != "/d" {
 		t.Errorf("a login after all that: %s %s", a.Status, a.text)
+	}
+}
+
+// isPage says whether an answer is a page for people, with these words.
+func isPage(a *answer, words ...string) bool {
+	for _, w := range words {
+		if !strings.Contains(a.text, w) {
+			return false
+		}
+	}
+	return a.Header.Get("Content-Type") == "text/html; charset=utf-8" && a.Header.Get("Cache-Control") == "no-store" &&
+		strings.HasPrefix(a.Header.Get("Content-Security-Policy"), "default-src 'none';")
+}
+
+// What programs get stays a problem document, and no code that reached the gateway gets into a log that tells all queries.
+func TestCodes(t *testing.T) {
+	s := open(t, false, nil)
+	b := s.browser()
+	for method, status := range map[string]int{"GET": 400, "HEAD": 405, "POST": 405} {
+		a, err := b.do(method, "/.straum/oidc/callback?state=ABCDEFGHIJ&code=the-code-of-"+method, nil)
+		if err != nil || a.StatusCode != status || a.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %+v, %v", method, a, err)
+		}
+		s.AwaitAccess(method, func(l gateway.Line) bool {
+			return l.Text("method") == method && strings.HasSuffix(l.Text("path"), "/callback")
+		})
+	}
+	if _, err := b.do("GET", "/page?seen=by-the-log", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.AwaitAccess("a query", func(l gateway.Line) bool { return l.Text("query") == "seen=by-the-log" })
+	b.silent()
+}
+
+// With a certificate or a key asked for besides, a browser with a session that lacks it is told so, and goes in no circles.
+func TestAll(t *testing.T) {
+	s := open(t, false, []string{"-jwt"}, "scopes: [openid]\n      - jwt: { issuer: ISSUER, discovery: true, audience: orders }\n      - authenticate: { require: all }")
+	b := s.browser()
+	sent := b.get("/page")
+	if sent.StatusCode != 302 {
+		t.Fatalf("got %s", sent.Status)
+	}
+	if back := b.get(b.arrive(sent.location())); back.StatusCode != 302 || back.location() != "/page" {
+		t.Fatalf("got %s, %q", back.Status, back.location())
+	}
+	if a := b.get("/page"); a.StatusCode != 401 || len(a.Header.Values("WWW-Authenticate")) != 2 {
+		t.Errorf("with a session alone: %s, %q", a.Status, a.location())
 	}
 }
 
@@ -144,7 +192,7 @@ func TestProviderDown(t *testing.T) {
 	if a := b.get("/"); a.StatusCode != 200 {
 		t.Errorf("a session: %s", a.Status)
 	}
-	if a := begun.get(back); a.StatusCode != 503 || !strings.Contains(a.text, `"auth_unavailable"`) {
+	if a := begun.get(back); a.StatusCode != 503 || !isPage(a, "Try again shortly", "auth_unavailable") {
 		t.Errorf("a login that had begun: %s %s", a.Status, a.text)
 	}
 	s.issuer.Again()
@@ -232,7 +280,7 @@ func TestTooLarge(t *testing.T) {
 	s.issuer.Claims(map[string]any{"photo": strings.Repeat("x", 30000)})
 	b := s.browser()
 	a := b.get(b.arrive(b.get("/").location()))
-	if a.StatusCode < 400 || a.location() != "" {
+	if a.StatusCode < 400 || !isPage(a, "</h1>") || a.location() != "" {
 		t.Errorf("got %s, %s", a.Status, a.text)
 	}
 }

@@ -13,8 +13,10 @@ type Finding uint8
 
 // The findings.
 const (
+	// Unasked: it was decided before the method was asked.
+	Unasked Finding = iota
 	// Nothing: the request shows no credential of this kind.
-	Nothing Finding = iota
+	Nothing
 	// Accepted: it shows a good one, and x.Caller says whose.
 	Accepted
 	// Refused: it shows one that is not good. Why is a word in x.Judge for the log; the client is not told.
@@ -32,12 +34,18 @@ type Authenticator interface {
 	// judge at the moment; the finding is not looked at then.
 	Authenticate(x *exchange.Exchange) Finding
 	// Challenge is called when nobody was accepted, and says how to do better: it appends to x.Challenges, or answers with x.Respond,
-	// as a login page does. finding is what Authenticate found.
+	// as a login page does. finding is what Authenticate found, or Unasked. With All a method may have accepted and be called all the
+	// same; sending such a caller to log in once more would lead nowhere.
 	Challenge(x *exchange.Exchange, finding Finding)
 	// Hide takes the credential out of the request when endpoints are not to see it. It is called once somebody was accepted, by
-	// whichever method, and also when the request goes on as anonymous.
-	Hide(x *exchange.Exchange)
+	// whichever method, and also when the request goes on as anonymous. Unless finding is Accepted nobody has vouched for what is shown,
+	// and endpoints must not see it, whatever the options say: they would take it for checked.
+	Hide(x *exchange.Exchange, finding Finding)
 }
+
+// Owner is an Authenticator with addresses of its own on a route, such as those a login goes through. Serve answers when the request is for
+// one of them; it is called before any method is asked, since the request is not for an endpoint then.
+type Owner interface{ Serve(x *exchange.Exchange) }
 
 // Reserver is an Authenticator that tells endpoints something under names of the operator's choice. Nobody but the gateway may send them:
 // the names of all methods of a route are taken away from the client before any method is asked, see exchange.Request.Reserve.
@@ -74,6 +82,7 @@ type authentication struct {
 	methods []Method
 	terms   Terms
 	conceal []Concealer
+	owners  []Owner
 	names   []string
 	ours    *exchange.Names // of names
 }
@@ -82,6 +91,9 @@ func (a *authentication) add(m Method) {
 	a.methods = append(a.methods, m)
 	if c, ok := m.Authenticator.(Concealer); ok {
 		a.conceal = append(a.conceal, c)
+	}
+	if o, ok := m.Authenticator.(Owner); ok {
+		a.owners = append(a.owners, o)
 	}
 	if r, ok := m.Authenticator.(Reserver); ok {
 		a.names = append(a.names, r.Reserves()...)
@@ -101,6 +113,11 @@ func (a *authentication) Request(x *exchange.Exchange) {
 	for _, c := range a.conceal {
 		c.Conceal(x)
 	}
+	for _, o := range a.owners {
+		if o.Serve(x); x.Answered() || x.Fault != nil {
+			return
+		}
+	}
 	var found [maxMethods]Finding
 	var caller exchange.Caller
 	accepted, shown := 0, false
@@ -116,7 +133,7 @@ func (a *authentication) Request(x *exchange.Exchange) {
 			x.Caller.Method = a.methods[i].Name
 			x.Judge(a.methods[i].Name, "accepted")
 			if accepted++; !a.terms.All {
-				a.accept(x)
+				a.accept(x, &found)
 				return
 			}
 			if !join(&caller, &x.Caller) {
@@ -135,13 +152,13 @@ func (a *authentication) Request(x *exchange.Exchange) {
 	x.Caller = caller
 	switch {
 	case a.terms.All && accepted == len(a.methods) && accepted > 0:
-		a.accept(x)
+		a.accept(x, &found)
 	case !shown && a.terms.Anonymous != nil:
 		x.Caller = exchange.Caller{Consumer: a.terms.Anonymous}
 		x.Judge("authenticate", "anonymous")
-		a.accept(x)
+		a.accept(x, &found)
 	default:
-		a.refuse(x, found[:len(a.methods)], shown)
+		a.refuse(x, found[:len(a.methods)])
 	}
 }
 
@@ -170,9 +187,9 @@ func join(all, one *exchange.Caller) bool {
 }
 
 // accept sends the request on, with what endpoints are to know of the caller.
-func (a *authentication) accept(x *exchange.Exchange) {
+func (a *authentication) accept(x *exchange.Exchange, found *[maxMethods]Finding) {
 	for i := range a.methods {
-		a.methods[i].Hide(x)
+		a.methods[i].Hide(x, found[i])
 	}
 	if a.terms.Silent {
 		return
@@ -202,15 +219,15 @@ func (a *authentication) accept(x *exchange.Exchange) {
 }
 
 // refuse answers one who was not accepted. A policy may take the answer over, as one that sends browsers to a login page does.
-func (a *authentication) refuse(x *exchange.Exchange, found []Finding, shown bool) {
+func (a *authentication) refuse(x *exchange.Exchange, found []Finding) {
 	x.Caller = exchange.Caller{}
 	if slices.Contains(found, Short) {
 		a.forbid(x, found)
 		return
 	}
-	if shown {
+	if slices.Contains(found, Refused) {
 		x.Signals |= exchange.AuthFailed
-	} else {
+	} else { // also when all are asked for and some were shown
 		x.Judge("authenticate", "missing")
 	}
 	for i := range a.methods {

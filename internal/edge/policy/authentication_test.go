@@ -43,10 +43,10 @@ func (m method) Challenge(x *exchange.Exchange, found Finding) {
 		x.Respond(302, "", nil)
 		return
 	}
-	x.Challenges = append(x.Challenges, fmt.Sprintf("%s %d", m, found))
+	x.Challenges = append(x.Challenges, string(m)+" "+[...]string{"unasked", "nothing", "accepted", "refused", "short"}[found])
 }
 
-func (m method) Hide(x *exchange.Exchange) { x.Request.Header.DelHeader(string(m)) }
+func (m method) Hide(x *exchange.Exchange, _ Finding) { x.Request.Header.DelHeader(string(m)) }
 
 // TestAuthentication: what becomes of a request by what it shows and by the terms of its route.
 func TestAuthentication(t *testing.T) {
@@ -94,45 +94,45 @@ func TestAuthentication(t *testing.T) {
 		}
 	}
 	// One method.
-	f("a", nil, "", "unauthenticated a 0")
-	f("a", nil, "a=bad", "unauthenticated signal 1 a 2 a=bad")
+	f("a", nil, "", "unauthenticated a nothing")
+	f("a", nil, "a=bad", "unauthenticated signal 1 a refused a=bad")
 	f("a", nil, "a=ok", "by a X-Auth-Method=a X-Auth-Subject=by a")
 	f("a", nil, "a=ok acme", "by a X-Consumer-Id=acme X-Consumer-Name=acme X-Auth-Method=a X-Auth-Subject=by a")
 	f("a", nil, "a=down", "auth_unavailable a=down")
 	f("a", nil, "a=answer", "302 a=answer")
 	f("a", &Terms{Silent: true}, "a=ok acme", "by a")
 	// Any of several: the first that accepts counts, and none of what was shown goes on.
-	f("a b", anyOf, "", "unauthenticated a 0 b 0")
+	f("a b", anyOf, "", "unauthenticated a nothing b nothing")
 	f("a b", anyOf, "b=ok", "by b X-Auth-Method=b X-Auth-Subject=by b")
 	f("a b", anyOf, "a=bad, b=ok", "by b X-Auth-Method=b X-Auth-Subject=by b")
 	f("a b", anyOf, "a=ok, b=bad", "by a X-Auth-Method=a X-Auth-Subject=by a")
-	f("a b", anyOf, "a=bad, b=bad", "unauthenticated signal 1 a 2 b 2 a=bad b=bad")
+	f("a b", anyOf, "a=bad, b=bad", "unauthenticated signal 1 a refused b refused a=bad b=bad")
 	f("a b", anyOf, "a=down, b=ok", "auth_unavailable a=down b=ok")
-	f("a login", anyOf, "", "302 a 0")
+	f("a login", anyOf, "", "302 a nothing")
 	// A good credential that is not enough stops no other method, and decides the answer when none accepts.
-	f("a", nil, "a=short", "forbidden signal 2 a 3 a=short")
+	f("a", nil, "a=short", "forbidden signal 2 a short a=short")
 	f("a b", anyOf, "a=short, b=ok", "by b X-Auth-Method=b X-Auth-Subject=by b")
-	f("a b", anyOf, "a=short", "forbidden signal 2 a 3 a=short")
-	f("a b", anyOf, "a=bad, b=short", "forbidden signal 3 b 3 a=bad b=short")
-	f("login a", anyOf, "a=short", "forbidden signal 2 a 3 a=short")
-	f("a b", anonymous, "a=short", "forbidden signal 2 a 3 a=short")
-	f("a b", allOf, "a=short, b=ok", "forbidden signal 2 a 3 a=short b=ok")
-	f("a b", allOf, "b=short", "forbidden signal 2 b 3 b=short")
+	f("a b", anyOf, "a=short", "forbidden signal 2 a short a=short")
+	f("a b", anyOf, "a=bad, b=short", "forbidden signal 3 b short a=bad b=short")
+	f("login a", anyOf, "a=short", "forbidden signal 2 a short a=short")
+	f("a b", anonymous, "a=short", "forbidden signal 2 a short a=short")
+	f("a b", allOf, "a=short, b=ok", "forbidden signal 2 a short a=short b=ok")
+	f("a b", allOf, "b=short", "forbidden signal 2 b short b=short")
 	// All of several: consumers must be one and the same.
 	f("a b", allOf, "a=ok, b=ok acme", "by a X-Consumer-Id=acme X-Consumer-Name=acme X-Auth-Method=a X-Auth-Subject=by a")
 	f("a b", allOf, "a=ok acme, b=ok acme", "by a X-Consumer-Id=acme X-Consumer-Name=acme X-Auth-Method=a X-Auth-Subject=by a")
-	f("a b", allOf, "a=ok acme, b=ok other", "unauthenticated signal 1 a 1 b 2 a=ok acme b=ok other")
-	f("a b", allOf, "a=ok", "unauthenticated signal 1 a 1 b 0 a=ok")
-	f("a b", allOf, "b=ok", "unauthenticated signal 1 a 0 b 1 b=ok")
-	f("a b", allOf, "a=ok, b=bad", "unauthenticated signal 1 a 1 b 2 a=ok b=bad")
-	f("a b", allOf, "", "unauthenticated a 0 b 0")
+	f("a b", allOf, "a=ok acme, b=ok other", "unauthenticated signal 1 a accepted b refused a=ok acme b=ok other")
+	f("a b", allOf, "a=ok", "unauthenticated a accepted b nothing a=ok")
+	f("a b", allOf, "b=ok", "unauthenticated a nothing b accepted b=ok")
+	f("a b", allOf, "a=ok, b=bad", "unauthenticated signal 1 a accepted b refused a=ok b=bad")
+	f("a b", allOf, "", "unauthenticated a nothing b nothing")
 	// Anonymous is for those who show nothing.
 	const as = "by  X-Consumer-Id=guest X-Consumer-Name=Guest X-Consumer-Groups=public X-Consumer-Plan=free X-Anonymous-Consumer=true"
 	f("a b", anonymous, "", as)
-	f("a b", anonymous, "b=bad", "unauthenticated signal 1 a 0 b 2 b=bad")
+	f("a b", anonymous, "b=bad", "unauthenticated signal 1 a nothing b refused b=bad")
 	f("a b", anonymous, "b=ok", "by b X-Auth-Method=b X-Auth-Subject=by b")
 	f("a b", allAnonymous, "", as)
-	f("a b", allAnonymous, "b=ok", "unauthenticated signal 1 a 0 b 1 b=ok")
+	f("a b", allAnonymous, "b=ok", "unauthenticated a nothing b accepted b=ok")
 	// Terms on every route do nothing on one without a method.
 	f("", anonymous, "", "by ")
 }
@@ -163,7 +163,7 @@ func TestBind(t *testing.T) {
 	x := &exchange.Exchange{}
 	x.Begin(&exchange.Conn{}, 1)
 	bound.Request(x)
-	if got := strings.Join(x.Challenges, " "); got != "a 0 b 0" {
+	if got := strings.Join(x.Challenges, " "); got != "a nothing b nothing" {
 		t.Errorf("%q", got)
 	}
 	if again, _ := bound.Bind(&World{}); again != bound {

@@ -21,6 +21,7 @@ type visit struct {
 	touch   bool
 	values  []string // for the fields of the settings, in their order
 	forward string   // token for the endpoint
+	fault   *fault.Fault
 }
 
 func of(x *exchange.Exchange) *visit {
@@ -32,20 +33,28 @@ func of(x *exchange.Exchange) *visit {
 	return v
 }
 
-// Authenticate implements policy.Authenticator. A session that is over, or cannot be read, is as if it were not there: it is no sign of an
-// attack.
-func (l *login) Authenticate(x *exchange.Exchange) policy.Finding {
+// Conceal implements policy.Concealer: no log shows a code, however much it is to tell, and no other method sees it.
+func (l *login) Conceal(x *exchange.Exchange) {
+	if x.Request.Path == l.set.RedirectPath {
+		x.Request.Query = ""
+	}
+}
+
+// Serve implements policy.Owner.
+func (l *login) Serve(x *exchange.Exchange) {
 	switch x.Request.Path {
 	case l.set.RedirectPath:
 		l.callback(x)
-		return policy.Nothing
 	case l.set.LoginPath:
 		l.ask(x)
-		return policy.Nothing
 	case l.set.LogoutPath:
 		l.logout(x)
-		return policy.Nothing
 	}
+}
+
+// Authenticate implements policy.Authenticator. A session that is over, or cannot be read, is as if it were not there: it is no sign of an
+// attack.
+func (l *login) Authenticate(x *exchange.Exchange) policy.Finding {
 	now := l.now()
 	looked := l.look(x)
 	o, word := l.open(&looked, now)
@@ -60,7 +69,7 @@ func (l *login) Authenticate(x *exchange.Exchange) policy.Finding {
 	if renewed == nil {
 		x.Judge(name, word)
 		if word == wordUnavailable {
-			x.Fail(fault.New(fault.AuthUnavailable, errCannotRenew))
+			l.refuse(x, fault.New(fault.AuthUnavailable, errCannotRenew))
 		}
 		return policy.Nothing
 	}
@@ -236,12 +245,14 @@ func (l *login) keep(x *exchange.Exchange, s *session.Session, now time.Time) bo
 	return true
 }
 
-// Response implements policy.Response: it sets the cookies of this exchange. No cache may keep them for others.
+// Response implements policy.Response: it tells a person what went wrong, and sets the cookies of this exchange. No cache may keep them
+// for others.
 func (l *login) Response(x *exchange.Exchange) {
 	v, _ := x.Session.(*visit)
 	if v == nil {
 		return
 	}
+	v.told(x)
 	if v.touch && !l.desk.renewing(v.inUse.Refresh) { // a renewal that came between has the newer session
 		now := l.now()
 		s := *v.inUse

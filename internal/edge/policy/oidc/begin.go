@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +21,10 @@ const attemptLasts = 15 * time.Minute
 var errInsecure = errors.New("the browser's request came by http:// from another box; when a proxy in front speaks TLS, set origin to what browsers see")
 
 // Challenge implements policy.Authenticator: a browser that goes to a page is sent to the provider; anybody else is told where people log in.
-// Somebody who is logged in and may not call is not sent away, or the browser would go in circles.
+// Only who has no session is sent away, and only if that may help: with a session, or where another method refuses, the browser would come
+// back to the same answer.
 func (l *login) Challenge(x *exchange.Exchange, finding policy.Finding) {
-	if finding == policy.Refused || !isNavigation(x) {
+	if finding != policy.Nothing || anotherRefused(x) || !isNavigation(x) {
 		x.Challenges = append(x.Challenges, l.set.challenge)
 		return
 	}
@@ -31,6 +33,11 @@ func (l *login) Challenge(x *exchange.Exchange, finding policy.Finding) {
 		to += "?" + x.Request.Query
 	}
 	l.begin(x, to)
+}
+
+// anotherRefused says whether something was shown and no method took it.
+func anotherRefused(x *exchange.Exchange) bool {
+	return x.Signals&exchange.AuthFailed != 0 && !slices.ContainsFunc(x.Verdicts, func(v exchange.Verdict) bool { return v.Word == "accepted" })
 }
 
 // isNavigation says whether a browser asks for a page to show, and not a script or a page for a part of itself (Fetch Metadata).
@@ -51,14 +58,13 @@ func isNavigation(x *exchange.Exchange) bool {
 	if purpose, ok := h.Header("Sec-Purpose"); ok && strings.HasPrefix(purpose, "prefetch") {
 		return false
 	}
-	accept, _ := h.Get(exchange.Accept)
-	return strings.Contains(accept, "text/html")
+	return takesPages(x)
 }
 
 // ask answers the login path.
 func (l *login) ask(x *exchange.Exchange) {
 	if x.Request.Method != "GET" && x.Request.Method != "HEAD" {
-		x.Fail(&fault.Fault{Kind: fault.MethodNotAllowed, Allow: "GET, HEAD"})
+		l.refuse(x, &fault.Fault{Kind: fault.MethodNotAllowed, Allow: "GET, HEAD"})
 		return
 	}
 	to := "/"
@@ -73,7 +79,7 @@ func (l *login) ask(x *exchange.Exchange) {
 func (l *login) begin(x *exchange.Exchange, to string) {
 	at := l.at(x)
 	if !at.fit {
-		x.Fail(fault.New(fault.LoginInsecure, errInsecure))
+		l.refuse(x, fault.New(fault.LoginInsecure, errInsecure))
 		return
 	}
 	ctx, cancel := l.patience()
@@ -82,20 +88,19 @@ func (l *login) begin(x *exchange.Exchange, to string) {
 	endpoints, err := l.provider.Endpoints(ctx, now)
 	if err != nil {
 		x.Judge(name, "provider_unavailable")
-		x.Fail(fault.New(fault.AuthUnavailable, err))
+		l.refuse(x, fault.New(fault.AuthUnavailable, err))
 		return
 	}
 	if !isLocal(to) {
 		to = "/"
 	}
 	a := &session.Attempt{Created: now.Unix(), State: rand.Text(), Nonce: rand.Text(), Verifier: rand.Text() + rand.Text(), Return: to}
-	cookie := l.cookie(x)
 	v, looked := of(x), l.look(x)
 	for len(looked.attempts) >= maxAttempts {
 		v.cookies = append(v.cookies, session.Line(looked.attempts[0].cookie, "", 0, at.secure))
 		looked.attempts = looked.attempts[1:]
 	}
-	v.cookies = append(v.cookies, session.Line(cookie+attemptMark+a.State[:stateInName], l.attempts.Seal(l.bound(), a.Append(nil)), int64(attemptLasts.Seconds()), at.secure))
+	v.cookies = append(v.cookies, session.Line(l.attemptCookie(x, a.State), l.attempts.Seal(l.bound(), a.Append(nil)), int64(attemptLasts.Seconds()), at.secure))
 	x.Judge(name, "login_begun")
 	l.desk.begun.Add(1)
 	redirect(x, l.provider.LoginURL(endpoints, &openid.Visit{Redirect: at.origin + l.set.RedirectPath, Scopes: l.set.Scopes, State: a.State, Nonce: a.Nonce,

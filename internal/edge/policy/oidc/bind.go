@@ -15,7 +15,10 @@ import (
 )
 
 // unbound is the policy as it is built.
-type unbound struct{ set *settings }
+type unbound struct {
+	set   *settings
+	place policy.Options
+}
 
 // login is the policy that runs.
 type login struct {
@@ -24,6 +27,7 @@ type login struct {
 	sessions  *session.Sealer
 	attempts  *session.Sealer
 	desk      *desk
+	places    *places
 	consumers *consumer.Directory
 	recent    *recent
 	now       func() time.Time
@@ -35,7 +39,7 @@ func (u *unbound) Bind(w *policy.World) (any, error) {
 	set := u.set
 	client, err := fetch.New(fetch.Settings{CA: set.CA, Timeout: time.Duration(set.Timeout), MaxBody: keyset.MaxBody, MaxConnections: maxAsking})
 	if err != nil {
-		return nil, err
+		return nil, u.place.Errorf("ca", "%s", err)
 	}
 	client = policy.Hold(w.State, "oidc client", client.Identity(), func() *fetch.Client { return client })
 	keys := keyset.Settings{Issuer: set.Issuer, Client: client, Log: w.Log}
@@ -55,6 +59,7 @@ func (u *unbound) Bind(w *policy.World) (any, error) {
 		sessions: session.New(key),
 		recent:   policy.Hold(w.State, "oidc opened", seen, newRecent),
 		attempts: session.New(w.Keys.Key("oidc attempt")),
+		places:   policy.Hold(w.State, "oidc places", client.Identity()+" "+set.host, newPlaces),
 		desk:     policy.Hold(w.State, "oidc desk", set.cookie+" "+set.identity, func() *desk { return newDesk(set.cookie) }),
 	}, nil
 }

@@ -45,19 +45,28 @@ func readAnswer(query string) (a answer, ok bool) {
 // provider again.
 func (l *login) callback(x *exchange.Exchange) {
 	if x.Request.Method != "GET" {
-		x.Fail(&fault.Fault{Kind: fault.MethodNotAllowed, Allow: "GET"})
+		l.refuse(x, &fault.Fault{Kind: fault.MethodNotAllowed, Allow: "GET"})
 		return
 	}
 	now := l.now()
-	a, ok := readAnswer(x.Request.Query)
-	x.Request.Query = "" // no log shows the code, however much it is to tell
+	_, query, _ := strings.Cut(x.Request.Target, "?") // Conceal has taken it out of Query
+	a, ok := readAnswer(query)
 	if !ok {
 		l.fail(x, fault.LoginFailed, "bad_callback", nil)
 		return
 	}
 	at := l.at(x)
-	begun, word := l.begun(x, a.state, at, now)
+	begun, word := l.begun(x, a.state)
 	if begun == nil {
+		l.fail(x, fault.LoginFailed, word, nil)
+		return
+	}
+	if !l.places.redeem(x.Client) {
+		l.failWith(x, "busy", &fault.Fault{Kind: fault.AuthUnavailable, RetryAfter: 1, Cause: errBusy}) // the same answer is good in a moment
+		return
+	}
+	defer l.places.leaveRedeem(x.Client)
+	if word = l.use(x, begun, at, now); word != "" {
 		l.fail(x, fault.LoginFailed, word, nil)
 		return
 	}
@@ -81,9 +90,9 @@ var (
 	errBusy        = errors.New("as many logins as allowed wait for the provider")
 )
 
-// begun finds the attempt that an answer belongs to. It is over with that, whatever comes of it.
-func (l *login) begun(x *exchange.Exchange, state string, at site, now time.Time) (*session.Attempt, string) {
-	cookie := l.cookie(x) + attemptMark + state[:stateInName]
+// begun finds the attempt that an answer belongs to.
+func (l *login) begun(x *exchange.Exchange, state string) (*session.Attempt, string) {
+	cookie := l.attemptCookie(x, state)
 	looked := l.look(x)
 	for _, one := range looked.attempts {
 		if one.cookie != cookie {
@@ -97,18 +106,23 @@ func (l *login) begun(x *exchange.Exchange, state string, at site, now time.Time
 		if !ok || subtle.ConstantTimeCompare([]byte(a.State), []byte(state)) != 1 {
 			return nil, "bad_state"
 		}
-		v := of(x)
-		v.cookies = append(v.cookies, session.Line(cookie, "", 0, at.secure))
-		ends := a.Created + int64(attemptLasts.Seconds())
-		if now.Unix() >= ends {
-			return nil, "attempt_expired"
-		}
-		if !l.desk.used.add(a.State, ends, now.Unix()) {
-			return nil, "replayed"
-		}
 		return a, ""
 	}
 	return nil, "unknown_state"
+}
+
+// use ends an attempt, whatever comes of it. The word says why it is of no use any more.
+func (l *login) use(x *exchange.Exchange, a *session.Attempt, at site, now time.Time) string {
+	v := of(x)
+	v.cookies = append(v.cookies, session.Line(l.attemptCookie(x, a.State), "", 0, at.secure))
+	ends := a.Created + int64(attemptLasts.Seconds())
+	switch {
+	case now.Unix() >= ends:
+		return "attempt_expired"
+	case !l.desk.used.add(a.State, ends, now.Unix()):
+		return "replayed"
+	}
+	return ""
 }
 
 // providerFailed ends an attempt that the provider says has failed (RFC 6749 §4.1.2.1).
@@ -116,7 +130,7 @@ func (l *login) providerFailed(x *exchange.Exchange, word string) {
 	cause := errors.New("the provider says " + openid.ErrorWord(word))
 	switch word {
 	case "access_denied":
-		l.fail(x, fault.Forbidden, "access_denied", cause)
+		l.failWith(x, "access_denied", &fault.Fault{Kind: fault.Forbidden, Detail: "The provider does not let this person in here, or the login was called off.", Cause: cause})
 	case "temporarily_unavailable", "server_error":
 		l.fail(x, fault.AuthUnavailable, "provider_unavailable", cause)
 	default:
@@ -126,11 +140,6 @@ func (l *login) providerFailed(x *exchange.Exchange, word string) {
 
 // redeem makes a session of a code.
 func (l *login) redeem(ctx context.Context, x *exchange.Exchange, endpoints *openid.Endpoints, begun *session.Attempt, code string, at site, now time.Time) {
-	if !l.desk.enter() {
-		l.fail(x, fault.AuthUnavailable, "busy", errBusy)
-		return
-	}
-	defer l.desk.leave()
 	grant, err := l.provider.Redeem(ctx, endpoints, code, begun.Verifier, at.origin+l.set.RedirectPath)
 	var refused *openid.Refused
 	switch {
@@ -229,7 +238,11 @@ func compact(s *session.Session) string {
 }
 
 func (l *login) fail(x *exchange.Exchange, kind *fault.Kind, word string, cause error) {
+	l.failWith(x, word, fault.New(kind, cause))
+}
+
+func (l *login) failWith(x *exchange.Exchange, word string, f *fault.Fault) {
 	x.Judge(name, word)
 	l.desk.failures.Add(1)
-	x.Fail(fault.New(kind, cause))
+	l.refuse(x, f)
 }

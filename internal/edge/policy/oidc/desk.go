@@ -12,7 +12,6 @@ import (
 
 // The bounds of a desk.
 const (
-	maxAsking   = 64              // requests at the provider at a time; more are refused with 503
 	maxRenewals = 4096            // remembered; the oldest are forgotten first
 	keepRenewal = 5 * time.Minute // how long what a refresh token has brought is remembered
 	keepFailure = 5 * time.Second // how long nobody asks again after the provider could not be asked
@@ -23,9 +22,8 @@ const (
 // sessions that were logged out are good again for whoever kept a copy of their cookies, until they end.
 type desk struct {
 	cookie string // names the desk in figures
-	asking atomic.Int32
-	ended  marks // ids of sessions
-	used   marks // states of attempts
+	ended  marks  // ids of sessions
+	used   marks  // states of attempts
 
 	mu      sync.Mutex
 	flights map[[32]byte]*flight // by the hash of the refresh token
@@ -38,20 +36,10 @@ func newDesk(cookie string) *desk {
 	return &desk{cookie: cookie, flights: map[[32]byte]*flight{}}
 }
 
-// enter asks for a place at the provider, and leave gives it back.
-func (d *desk) enter() bool {
-	if d.asking.Add(1) > maxAsking {
-		d.asking.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (d *desk) leave() { d.asking.Add(-1) }
-
 // flight is one renewal. What it brought may be read once done is closed.
 type flight struct {
 	done    chan struct{}
+	at      *places // where it has one until it lands
 	session *session.Session
 	err     error
 	retry   int64 // when an unavailable provider may be asked again, nanoseconds since 1970; 0 for a result that stands
@@ -68,8 +56,8 @@ func (f *flight) landed() bool {
 }
 
 // board gives the renewal of a refresh token, and whether it is the caller who has to make it and to land it. It is nil when there is no
-// room.
-func (d *desk) board(refresh string, now time.Time) (f *flight, mine bool) {
+// room, here or at the provider.
+func (d *desk) board(refresh string, now time.Time, at *places) (f *flight, mine bool) {
 	key := sha256.Sum256([]byte(refresh))
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -77,13 +65,13 @@ func (d *desk) board(refresh string, now time.Time) (f *flight, mine bool) {
 		return f, false
 	}
 	d.forget(now.UnixNano())
-	if len(d.flights) >= maxRenewals || !d.enter() {
+	if len(d.flights) >= maxRenewals || !at.renew() {
 		return nil, false
 	}
 	if d.flights[key] == nil {
 		d.order = append(d.order, key)
 	}
-	f = &flight{done: make(chan struct{})}
+	f = &flight{done: make(chan struct{}), at: at}
 	d.flights[key] = f
 	return f, true
 }
@@ -108,7 +96,7 @@ func (d *desk) forget(now int64) {
 
 // land says what came of a renewal.
 func (d *desk) land(f *flight, next *session.Session, err error, now time.Time) {
-	d.leave()
+	f.at.leaveRenew()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f.session, f.err, f.until = next, err, now.Add(keepRenewal).UnixNano()

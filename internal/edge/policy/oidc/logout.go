@@ -13,11 +13,11 @@ func (l *login) logout(x *exchange.Exchange) {
 	at := l.at(x)
 	switch {
 	case x.Request.Method != "GET" && x.Request.Method != "POST":
-		x.Fail(&fault.Fault{Kind: fault.MethodNotAllowed, Allow: "GET, POST"})
+		l.refuse(x, &fault.Fault{Kind: fault.MethodNotAllowed, Allow: "GET, POST"})
 		return
 	case !isOwn(x, at.origin):
 		x.Judge(name, "foreign_logout")
-		x.Fail(fault.New(fault.Forbidden, nil))
+		l.refuse(x, &fault.Fault{Kind: fault.Forbidden, Detail: "A page of another site may not log people out here. Log out on a page of this site."})
 		return
 	}
 	now := l.now()
@@ -54,11 +54,13 @@ func (l *login) leave(x *exchange.Exchange, s *session.Session, hint string, at 
 	defer cancel()
 	endpoints, err := l.provider.Endpoints(ctx, l.now())
 	if err == nil && s != nil && s.Refresh != "" {
-		if l.desk.enter() {
-			if l.provider.Revoke(ctx, endpoints, s.Refresh) != nil {
-				x.Judge(name, "not_revoked")
-			}
-			l.desk.leave()
+		revoked := l.places.revoke()
+		if revoked {
+			revoked = l.provider.Revoke(ctx, endpoints, s.Refresh) == nil
+			l.places.leaveRevoke()
+		}
+		if !revoked {
+			x.Judge(name, "not_revoked")
 		}
 	}
 	switch {

@@ -3,7 +3,8 @@
 //
 // In reading order: oidc.go (options), bind.go (the policy that runs), authenticate.go (a request with or without a session), begin.go (off
 // to the provider), callback.go (back again), renew.go (tokens that run out), logout.go, site.go (what the browser sees of us: address,
-// cookies), recent.go (sessions opened lately), desk.go (what outlives a revision).
+// cookies), page.go (what a person is told of a fault), recent.go (sessions opened lately), places.go (how many ask the provider at a time),
+// desk.go (what outlives a revision).
 //
 // It refuses to send anybody but a browser that goes to a page off to log in, to send a browser anywhere but to the provider and back to
 // where it was, and to show an endpoint the session.
@@ -69,6 +70,7 @@ type settings struct {
 	origin   *site // nil for that of the request
 	cookie   string
 	maxAge   time.Duration // negative for any
+	host     string        // of the issuer
 	log      string        // for people: issuer and client
 }
 
@@ -88,13 +90,15 @@ func build(o policy.Options) (any, error) {
 	if s.CA != "" {
 		s.CA = o.Beside(s.CA)
 	}
-	return &unbound{s}, nil
+	return &unbound{s, o}, nil
 }
 
 func (s *settings) checkProvider(o policy.Options) error {
-	if _, err := keyset.DiscoveryURL(s.Issuer); err != nil {
+	discovery, err := keyset.DiscoveryURL(s.Issuer)
+	if err != nil {
 		return o.Errorf("issuer", "%s", err)
 	}
+	s.host = discovery.Host
 	if !visible(s.ClientID) {
 		return o.Errorf("client_id", "holds a character that is no visible ASCII one")
 	}

@@ -44,9 +44,9 @@ func setup(t *testing.T, options string) *bench {
 	return b
 }
 
-func (b *bench) bind(options string) {
+func (b *bench) bind(options string, others ...policytest.Use) {
 	b.t.Helper()
-	b.Running = b.world.Policy(Kind, "issuer: "+b.provider.URL+"\nclient_id: gateway\nclient_secret: a-secret\n"+options)
+	b.Running = b.world.Policies(append(others, policytest.Use{Kind: Kind, YAML: "issuer: " + b.provider.URL + "\nclient_id: gateway\nclient_secret: a-secret\n" + options})...)
 	b.Scheme = "https"
 	b.login = b.Chain.Responses[0].(*login)
 	b.login.now = func() time.Time { return time.Now().Add(b.shift) }
@@ -77,7 +77,7 @@ func (b *bench) pass(x *exchange.Exchange) *exchange.Exchange {
 	if x.Fault == nil && !x.Answered() {
 		x.Response.Status = 200 // the endpoint's
 	} else if x.Fault != nil {
-		x.Respond(x.Fault.Kind.Status, "", nil)
+		x.Respond(x.Fault.Kind.Status, "application/problem+json", []byte("{}\n"))
 	}
 	b.Chain.Response(x)
 	return x
@@ -227,7 +227,7 @@ func TestCallbackRefused(t *testing.T) {
 		want string                              // verdict
 		kind *fault.Kind
 	}{
-		"another's state": {func(b *bench, q url.Values) string { q.Set("state", "A"+q.Get("state")[1:]); return "" }, "unknown_state", fault.LoginFailed},
+		"another's state": {func(b *bench, q url.Values) string { q.Set("state", "_"+q.Get("state")[1:]); return "" }, "unknown_state", fault.LoginFailed},
 		"almost the state": {func(b *bench, q url.Values) string {
 			q.Set("state", q.Get("state")[:len(q.Get("state"))-1]+"=")
 			return ""
@@ -331,6 +331,7 @@ func TestCallbackRefused(t *testing.T) {
 		}, "provider_unavailable", fault.AuthUnavailable},
 		"gone":    {func(b *bench, q url.Values) string { b.provider.Close(); return "" }, "provider_unavailable", fault.AuthUnavailable},
 		"by POST": {func(b *bench, q url.Values) string { return "POST " + callback + q.Encode() }, "", fault.MethodNotAllowed},
+		"by HEAD": {func(b *bench, q url.Values) string { return "HEAD " + callback + q.Encode() }, "", fault.MethodNotAllowed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := setup(t, "")
@@ -345,6 +346,9 @@ func TestCallbackRefused(t *testing.T) {
 			}
 			if location(x) != "" {
 				t.Errorf("sent on to %q", location(x))
+			}
+			if x.Request.Query != "" {
+				t.Errorf("logs and endpoints are told %q", x.Request.Query)
 			}
 			for _, name := range b.order {
 				if !strings.Contains(name, attemptMark) {
@@ -723,7 +727,7 @@ func TestRenewedMeanwhile(t *testing.T) {
 func TestHidden(t *testing.T) {
 	b := setup(t, "cookie: s")
 	x := b.Request("GET / HTTP/1.1\nHost: app.example.com\nCookie: a=1; s=2; s-1=3; s-login-ABC=4; s-2x=5\nCookie: s-3=1")
-	b.login.Hide(x)
+	b.login.Hide(x, policy.Unasked)
 	if got, _ := x.Request.Header.Get(exchange.Cookie); got != "a=1; s-2x=5" || x.Request.Header.Count(exchange.Cookie) != 1 {
 		t.Errorf("the endpoint gets %q", got)
 	}
@@ -889,6 +893,13 @@ func TestRefusedOptions(t *testing.T) {
 	}
 }
 
+// A file of roots that cannot be read is an error at its key.
+func TestRefusedCA(t *testing.T) {
+	if got := policytest.New(t).Refused(Kind, "issuer: https://x\nclient_id: y\nca: missing.pem\nrefresh: true"); !strings.HasPrefix(got, "test.yaml:3:") || !strings.Contains(got, "missing.pem") {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestPage(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "docs", "policies", "oidc.md"))
 	if err != nil {
@@ -925,9 +936,9 @@ func TestMarks(t *testing.T) {
 }
 
 func TestDeskIsBounded(t *testing.T) {
-	d, now := newDesk("x"), time.Now()
+	d, now, at := newDesk("x"), time.Now(), newPlaces()
 	for i := range maxRenewals + 100 {
-		f, mine := d.board(fmt.Sprint(i), now)
+		f, mine := d.board(fmt.Sprint(i), now, at)
 		if !mine {
 			t.Fatal("not mine")
 		}
@@ -936,20 +947,25 @@ func TestDeskIsBounded(t *testing.T) {
 	if len(d.flights) > maxRenewals || len(d.order) != len(d.flights) {
 		t.Errorf("%d renewals, %d in order", len(d.flights), len(d.order))
 	}
-	if _, mine := d.board(fmt.Sprint(maxRenewals+99), now); mine {
+	if _, mine := d.board(fmt.Sprint(maxRenewals+99), now, at); mine {
 		t.Error("the latest is forgotten")
 	}
-	if _, mine := d.board("0", now); !mine {
+	if _, mine := d.board("0", now, at); !mine {
 		t.Error("the oldest is kept")
 	}
-	busy := newDesk("x")
-	for i := range maxAsking {
-		if _, mine := busy.board(fmt.Sprint(i), now); !mine {
+	busy, at := newDesk("x"), newPlaces()
+	first, _ := busy.board("0", now, at)
+	for i := 1; i < maxRenewing; i++ {
+		if _, mine := busy.board(fmt.Sprint(i), now, at); !mine {
 			t.Fatal("not mine")
 		}
 	}
-	if f, _ := busy.board("one more", now); f != nil {
+	if f, _ := busy.board("one more", now, at); f != nil {
 		t.Error("more renewals at a time than allowed")
+	}
+	busy.land(first, nil, errNoKeys, now)
+	if _, mine := busy.board("one more", now, at); !mine {
+		t.Error("a place is not given back")
 	}
 }
 
@@ -975,10 +991,10 @@ func BenchmarkSession(b *testing.B) {
 				}
 				x.Request.Header.Set(exchange.Cookie, cookies)
 				x.Session = nil
-				if l.Authenticate(x) == 0 {
+				if l.Authenticate(x) != policy.Accepted {
 					b.Fatal(x.Verdicts)
 				}
-				l.Hide(x)
+				l.Hide(x, policy.Unasked)
 			}
 		})
 	}
@@ -986,7 +1002,7 @@ func BenchmarkSession(b *testing.B) {
 
 func FuzzRequest(f *testing.F) {
 	l := &login{set: &settings{Options: Options{RedirectPath: "/cb", LogoutPath: "/out", LoginPath: "/in", Lifetime: document.Duration(time.Hour), Forward: "none"}, identity: "identity", cookie: "c"},
-		sessions: session.New([32]byte{1}), attempts: session.New([32]byte{2}), desk: newDesk("c"), recent: newRecent(), now: time.Now}
+		sessions: session.New([32]byte{1}), attempts: session.New([32]byte{2}), desk: newDesk("c"), places: newPlaces(), recent: newRecent(), now: time.Now}
 	f.Add("/cb", "state=ABCDEFGHIJ&code=x", "c-login-ABCDEFGH="+l.attempts.Seal("other", nil))
 	f.Add("/", "", "c=1."+l.sessions.Seal("other", (&session.Session{ID: "x"}).Append(nil)))
 	f.Add("/", "", "c=2.abc; c-1=def; c=;;=; \"")
@@ -994,14 +1010,22 @@ func FuzzRequest(f *testing.F) {
 		if path == "/in" || path == "/out" {
 			return // these ask the provider
 		}
+		if path == "" || path[0] != '/' || strings.Contains(path, "?") {
+			return // no canonical path
+		}
 		x := &exchange.Exchange{}
 		x.Begin(&exchange.Conn{}, 1)
 		x.Request.Method, x.Request.Scheme, x.Request.Host, x.Request.Path, x.Request.Query = "GET", "https", "a", path, query
+		x.Request.Target = path + "?" + query
 		x.Request.Header.Set(exchange.Cookie, cookies)
-		if l.Authenticate(x) != policy.Nothing || x.Caller.Method != "" || path == "/cb" && x.Fault == nil {
+		l.Conceal(x)
+		if l.Serve(x); (path == "/cb") != (x.Fault != nil) {
+			t.Errorf("%q %q %q: %v", path, query, cookies, x.Fault)
+		}
+		if l.Authenticate(x) != policy.Nothing || x.Caller.Method != "" {
 			t.Errorf("%q %q %q: %v", path, query, cookies, x.Verdicts)
 		}
-		l.Hide(x)
+		l.Hide(x, policy.Unasked)
 		l.Response(x)
 	})
 }

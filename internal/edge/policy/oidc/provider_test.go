@@ -43,6 +43,7 @@ type liar struct {
 	rest     bool
 	padding  string // added to access tokens
 	kid      string
+	hold     func(form url.Values) // keeps the token endpoint from answering until it returns
 }
 
 type visitor struct{ nonce, challenge, redirect string }
@@ -80,6 +81,9 @@ func newLiar(t *testing.T) *liar {
 
 func (l *liar) token(w http.ResponseWriter, r *http.Request) {
 	r.ParseForm()
+	if l.hold != nil {
+		l.hold(r.PostForm)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asked, l.auth = append(l.asked, r.PostForm), append(l.auth, r.Header.Get("Authorization"))

@@ -25,9 +25,9 @@ func (l *login) renewed(x *exchange.Exchange, s *session.Session, now time.Time)
 			return s, ""
 		}
 		expired := l.set.Forward != "none" && now.Unix() >= s.TokenExpires
-		f, mine := l.desk.board(s.Refresh, now)
+		f, mine := l.desk.board(s.Refresh, now, l.places)
 		switch {
-		case f == nil: // the desk is full of renewals under way
+		case f == nil: // as many renewals as allowed are under way
 			if expired {
 				return nil, wordUnavailable
 			}

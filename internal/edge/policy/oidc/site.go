@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/session"
 )
 
@@ -51,6 +52,11 @@ func isLoopback(host string) bool {
 	}
 	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil && a.Unmap().IsLoopback()
+}
+
+// attemptCookie is the name of the cookie of an attempt.
+func (l *login) attemptCookie(x *exchange.Exchange, state string) string {
+	return l.cookie(x) + attemptMark + state[:stateInName]
 }
 
 // attemptMark stands between the name of the session's cookie and the beginning of an attempt's state.
@@ -103,7 +109,7 @@ func (l *login) Reserves() []string {
 }
 
 // Hide implements policy.Authenticator: endpoints see neither sessions nor attempts.
-func (l *login) Hide(x *exchange.Exchange) {
+func (l *login) Hide(x *exchange.Exchange, _ policy.Finding) {
 	cookie := l.cookie(x)
 	ours := func(name string) bool {
 		var p session.Pieces
