@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 
@@ -19,17 +20,20 @@ import (
 // holder is a policy that wants the whole body, of at most max bytes.
 type holder struct {
 	max  int64
+	how  exchange.Hold // but Max
 	mu   sync.Mutex
 	held []byte
 }
 
 func (h *holder) Request(x *exchange.Exchange) {
-	body, f := x.HoldBody(h.max)
+	how := h.how
+	how.Max = h.max
+	body, f := x.HoldBody(how)
 	if f != nil {
 		x.Fail(f)
 		return
 	}
-	again, f := x.HoldBody(h.max)
+	again, f := x.HoldBody(how)
 	if f != nil || !bytes.Equal(again, body) {
 		panic("BUG: a body that is held is not held")
 	}
@@ -234,6 +238,95 @@ func TestHoldBodyHTTP2(t *testing.T) {
 		}
 		if got := <-bodies; !strings.HasSuffix(got, h.last()) || !strings.Contains(got, body) || !strings.HasPrefix(got, decimal(len(h.last()))+" ") {
 			t.Errorf("the endpoint got %d bytes: %.10s", len(got), got)
+		}
+	}
+	gaveBack(t)
+}
+
+// A client that nobody knows cannot keep its place by sending a byte now and then, or none: the protocol would let it.
+func TestHoldBodyInTime(t *testing.T) {
+	e := wire.Listen(t, wire.Answering(wire.OK("fine")))
+	h := &holder{max: 1 << 20, how: exchange.Hold{Within: 100 * time.Millisecond}}
+	g := start(t, func(s *setup) { s.chain.Add("test", h) }, e.Addr)
+	for name, request := range map[string]string{
+		"counted":         "POST /things HTTP/1.1\nHost: a\nContent-Length: 100000\n\n",
+		"chunked":         "POST /things HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\nffff\r\n",
+		"before content":  "POST /things HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n4;a=",
+		"in the trailers": "POST /things HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n1\r\nx\r\n0\r\nX-Sum: ",
+	} {
+		for _, drips := range []bool{false, true} {
+			c := wire.Dial(t, g.addr)
+			c.Send(crlf(request))
+			answered := make(chan struct{})
+			var sender sync.WaitGroup
+			if drips {
+				sender.Go(func() {
+					conn, tick := c.Conn, time.NewTicker(time.Millisecond)
+					defer tick.Stop()
+					for {
+						select {
+						case <-answered:
+							return
+						case <-tick.C:
+							if _, err := conn.Write([]byte("0")); err != nil {
+								return
+							}
+						}
+					}
+				})
+			}
+			m := c.Answer("POST")
+			close(answered)
+			sender.Wait()
+			if r := g.next(); m.Status() != 408 || r.fault != "body_timeout" || r.keepAlive {
+				t.Errorf("%s, %v: %s, %+v", name, drips, m.Start, r)
+			}
+			c.Close()
+		}
+	}
+	gaveBack(t)
+	// One that is there in time is answered, and its connection goes on.
+	c := wire.Dial(t, g.addr)
+	for range 3 {
+		if m, r := g.askOn(c, "POST /things HTTP/1.1\nHost: a\nContent-Length: 4\n\nclay"); m.Status() != 200 || !r.keepAlive {
+			t.Errorf("%s, %+v", m.Start, r)
+		}
+	}
+}
+
+// Over HTTP/2 it costs the stream, and the connection goes on.
+func TestHoldBodyInTimeHTTP2(t *testing.T) {
+	e := wire.Listen(t, wire.Answering(wire.OK("fine")))
+	h := &holder{max: 1 << 20, how: exchange.Hold{Within: 100 * time.Millisecond}}
+	g := start(t, func(s *setup) { s.chain.Add("test", h) }, e.Addr)
+	addr := dialGRPC(t, g).Target()
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	for _, stalls := range []bool{true, false, true, false} {
+		var body io.Reader = strings.NewReader("clay")
+		if stalls {
+			r, w := io.Pipe()
+			defer w.Close()
+			go w.Write([]byte("cl"))
+			body = r
+		}
+		r, err := http.NewRequestWithContext(until(t), "POST", "http://"+addr+"/things", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, a.Body)
+		a.Body.Close()
+		want, fault := 200, ""
+		if stalls {
+			want, fault = 408, "body_timeout"
+		}
+		if r := g.next(); a.StatusCode != want || r.fault != fault {
+			t.Errorf("%d, %+v; want %d", a.StatusCode, r, want)
 		}
 	}
 	gaveBack(t)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,17 +21,30 @@ func TestModel(t *testing.T) {
 		life := time.Duration(rapid.IntRange(1, 1000).Draw(t, "life"))
 		table, now := New(shards*1000, life), int64(0)
 		used := map[int]int64{}
+		owners := []string{"a", "b", "c"}
+		grown := false
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			if rapid.IntRange(0, 50).Draw(t, "grow") == 0 {
+				longer := time.Duration(rapid.IntRange(1, 2000).Draw(t, "longer"))
+				for n, at := range used { // what is forgotten already stays so
+					if now-at >= int64(life) {
+						delete(used, n)
+					}
+				}
+				table.Grow(shards*rapid.IntRange(1, 1000).Draw(t, "most"), longer, now)
+				life, grown = max(life, longer), true
+			}
 			now += int64(rapid.IntRange(0, 300).Draw(t, "wait"))
 			n := rapid.IntRange(0, 20).Draw(t, "thing")
-			verdict := table.Use(thing(n), now)
+			verdict := table.Use(thing(n), owners[n%len(owners)], now)
 			at, ever := used[n]
 			switch age := now - at; {
 			case verdict == Full:
 				t.Fatal("full")
+			case grown && verdict == Used && ever:
 			case ever && age < int64(life) && verdict != Used:
 				t.Fatalf("forgotten after %d of %d", age, life)
-			case (!ever || age > 2*int64(life)+8) && verdict != Fresh: // a short life is rounded up
+			case !grown && (!ever || age > 2*int64(life)+8) && verdict != Fresh: // a short life is rounded up
 				t.Fatalf("remembered for %d of %d", age, life)
 			}
 			if verdict == Fresh {
@@ -45,41 +59,77 @@ func TestFull(t *testing.T) {
 	const life = time.Minute
 	table := New(shards*10, life)
 	full, kept := 0, []int{}
-	if table.Full(0) {
+	if len(table.Full(0)) > 0 {
 		t.Error("full at once")
 	}
 	for i := range 1000 {
-		switch table.Use(thing(i), 0) {
+		switch table.Use(thing(i), "a", 0) {
 		case Full:
 			full++
 		case Fresh:
 			kept = append(kept, i)
 		}
 	}
-	if len(kept) != shards*10 || full != 1000-len(kept) || table.Len(0) != len(kept) {
+	if len(kept) != shards*5 || full != 1000-len(kept) || table.Len(0) != len(kept) {
 		t.Errorf("%d kept, %d refused, %d there", len(kept), full, table.Len(0))
 	}
 	for _, i := range kept {
-		if table.Use(thing(i), int64(life)) != Used {
+		if table.Use(thing(i), "a", int64(life)) != Used {
 			t.Errorf("%d is forgotten", i)
 		}
 	}
-	if !table.Full(0) || !table.Full(int64(life)) {
-		t.Error("not full")
+	if all := table.Full(int64(life)); len(all) != 1 || all[0] != "a" {
+		t.Errorf("full for %q", all)
 	}
 	later := 2 * int64(life)
-	if table.Full(later) {
+	if len(table.Full(later)) > 0 {
 		t.Error("full for ever")
 	}
 	if n := table.Len(later); n != 0 {
 		t.Errorf("%d are left", n)
 	}
-	if v := table.Use(thing(kept[0]), later); v != Fresh {
+	if v := table.Use(thing(kept[0]), "a", later); v != Fresh {
 		t.Error(v)
 	}
 	// A clock that runs backwards forgets nothing.
-	if v := table.Use(thing(kept[0]), 0); v != Used {
+	if v := table.Use(thing(kept[0]), "a", 0); v != Used {
 		t.Error(v)
+	}
+}
+
+// One who uses more than its share is refused, and others are not: neither by one who is greedy nor by several.
+func TestShares(t *testing.T) {
+	const most = shards * 1000
+	table, n := New(most, time.Minute), 0
+	use := func(owner string) Verdict {
+		n++
+		return table.Use(thing(n), owner, 0)
+	}
+	for _, greedy := range []string{"a", "b", "c", "d"} {
+		got := 0
+		for range 2 * most {
+			if use(greedy) == Fresh {
+				got++
+			}
+		}
+		if got == 0 || got > most/2 {
+			t.Errorf("%s has %d of %d", greedy, got, most)
+		}
+		for range 50 { // few for a shard
+			if v := use("modest " + greedy); v != Fresh {
+				t.Fatalf("one who is modest is refused after %s took %d", greedy, got)
+			}
+		}
+	}
+	if all := table.Full(0); len(all) == 0 || all[0] != "a" || slices.Contains(all, "modest a") {
+		t.Errorf("full for %q", all)
+	}
+	// Owners are forgotten with what they used.
+	if table.Len(int64(time.Hour)); len(table.shards[0].owners) != 0 {
+		t.Errorf("%v", table.shards[0].owners)
+	}
+	if use("a"); n == 0 {
+		t.Error("nothing was used")
 	}
 }
 
@@ -91,7 +141,7 @@ func TestOneWins(t *testing.T) {
 		var group sync.WaitGroup
 		for range 8 {
 			group.Go(func() {
-				if table.Use(thing(i), 0) == Fresh {
+				if table.Use(thing(i), "a", 0) == Fresh {
 					won.Add(1)
 				}
 			})
@@ -110,7 +160,7 @@ func BenchmarkUse(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		table.Use(things[i%len(things)], int64(i)*1000)
+		table.Use(things[i%len(things)], "a", int64(i)*1000)
 	}
 }
 
@@ -127,7 +177,7 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.ReadMemStats(&before)
 		table := New(2*n, time.Minute)
 		for i := range things {
-			table.Use(things[i], int64(i))
+			table.Use(things[i], "a", int64(i))
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

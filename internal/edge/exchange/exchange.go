@@ -39,7 +39,7 @@ type Request struct {
 	Scheme string // "http" or "https": how the client reached us
 	Host   string // lower case, without port or trailing dot; an IPv6 literal keeps its brackets
 	Port   string // as the client wrote it, often empty
-	Target string // as received
+	Target string // as received; it may hold credentials that were cut out of Query, so it is never logged
 	Path   string // as received until step 3, canonical after it
 	Query  string // as received, without the question mark
 	Minor  uint8  // of the client's HTTP/1 version; HTTP/2 counts as 1
@@ -129,6 +129,8 @@ type Exchange struct {
 
 	// Challenges are the values of WWW-Authenticate in an answer of 401 or 403, one field each (RFC 9110 §11.6.1).
 	Challenges []string
+	// Vouched is the credential that was accepted, when endpoints are to see it: a view of the request. See Vouches.
+	Vouched string
 	// Session is what a policy of steps 4 and 9 keeps of the caller's session between the two.
 	Session any
 	// Refusal is what an authentication policy that refused keeps for its challenge, when it is asked for one.
@@ -208,7 +210,7 @@ func (x *Exchange) Begin(conn *Conn, now int64) {
 	x.Bytes = Bytes{}
 	x.Upstream = Upstream{}
 	x.Route, x.Fault, x.End = nil, nil, Completed
-	x.Caller, x.Signals, x.Session, x.Refusal = Caller{}, 0, nil, nil
+	x.Caller, x.Signals, x.Session, x.Refusal, x.Vouched = Caller{}, 0, nil, nil, ""
 	clear(x.Challenges)
 	x.Challenges = x.Challenges[:0]
 	x.Params = x.Params[:0]

@@ -15,7 +15,7 @@ var (
 	NoTunnel       = &Kind{Word: "no_tunnel", Side: Client, Status: 501, Code: Unimplemented, Close: true, Title: "Method not supported", Detail: "CONNECT is for forward proxies; this is a gateway."}
 	BadPath        = &Kind{Word: "bad_path", Side: Client, Status: 400, Code: InvalidArgument, Close: true, Title: "Path not accepted", Detail: "The path has an escape or a byte that this gateway refuses."}
 	HeaderTimeout  = &Kind{Word: "header_timeout", Side: Client, Status: 408, Code: DeadlineExceeded, Close: true, Title: "Request took too long", Detail: "The request head did not arrive within the time this listener allows."}
-	BodyTimeout    = &Kind{Word: "body_timeout", Side: Client, Status: 408, Code: DeadlineExceeded, Close: true, Title: "Request body too slow", Detail: "The request body stopped arriving, or arrives below the rate this listener asks for."}
+	BodyTimeout    = &Kind{Word: "body_timeout", Side: Client, Status: 408, Code: DeadlineExceeded, Close: true, Title: "Request body too slow", Detail: "The request body stopped arriving, arrives below the rate this listener asks for, or takes longer than what checks it may wait."}
 	ClientGone     = &Kind{Word: "client_gone", Side: Client, Code: Cancelled, Close: true, Title: "Client gone", Detail: "The client closed the connection before the answer was complete."}
 	ClientSlow     = &Kind{Word: "client_slow", Side: Client, Code: Cancelled, Close: true, Title: "Client too slow", Detail: "The client stopped reading the answer."}
 )

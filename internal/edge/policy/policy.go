@@ -3,7 +3,8 @@
 // retry) is no policy but a step with a folder of its own.
 //
 // In reading order: policy.go (the contract and a route's chain), authentication.go (policies that find out who calls, asked as one),
-// world.go (what policies reach beyond the exchange), state.go (what outlives a revision).
+// shown.go (where a request shows its credential), once.go (what may be used once), world.go (what policies reach beyond the exchange),
+// state.go (what outlives a revision).
 //
 // It refuses to know any policy. Their list and their order stand in edge/chain.
 package policy

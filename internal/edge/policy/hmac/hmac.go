@@ -11,9 +11,8 @@ package hmac
 import (
 	mac "crypto/hmac"
 	"crypto/sha256"
-	"errors"
+	"hash"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +22,6 @@ import (
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
 	"straum.dev/straum/internal/edge/policy"
-	"straum.dev/straum/internal/replay"
 )
 
 // Options are those of the policy.
@@ -67,10 +65,11 @@ type settings struct {
 	window, skew int64 // seconds
 	challenge    string
 	now          func() time.Time
+	hash         func() hash.Hash
 }
 
 func build(o policy.Options, now func() time.Time) (any, error) {
-	b := &built{settings{now: now}}
+	b := &built{settings{now: now, hash: sha256.New}}
 	if err := o.Decode(&b.Options); err != nil {
 		return nil, err
 	}
@@ -90,54 +89,21 @@ func build(o policy.Options, now func() time.Time) (any, error) {
 	return b, nil
 }
 
-// life is for how long a signature has to be remembered: from when it was made by a clock that is ahead to when it is too old, and the
-// second that both ends are rounded to.
-func (b *settings) life() time.Duration { return time.Duration(b.window+b.skew+1) * time.Second }
-
 // Bind implements policy.Binder.
 func (b *built) Bind(w *policy.World) (any, error) {
 	r := &running{settings: &b.settings, consumers: w.Consumers}
 	if b.Once {
-		// One memory for all routes: what was used on one is not taken on another that happens to ask for the same components.
-		identity := strconv.Itoa(b.Remember) + " " + b.life().String()
-		m := policy.Hold(w.State, name, identity, func() *memory {
-			return &memory{replay.NewMemory(b.Remember, b.life()), b.now, b.life().String()}
-		})
-		r.guard = &replay.Guard{Memory: m.Memory, Store: w.Redis, Name: name}
+		r.once = policy.NewOnce(w, name, policy.OnceTerms{Remember: b.Remember, Behind: b.Window.Std(), Ahead: b.Skew.Std(), Now: b.now,
+			Remedy: "raise its option remember, or shorten window"})
 	}
 	return r, nil
-}
-
-// memory is what outlives a revision.
-type memory struct {
-	*replay.Memory
-	now    func() time.Time
-	window string
-}
-
-// Report implements policy.Reporter.
-func (m *memory) Report(figure func(policy.Figure)) {
-	f := m.Figures(m.now().UnixNano())
-	labels := [][2]string{{"window", m.window}}
-	figure(policy.Figure{Name: "hmac_remembered", Help: "Used signatures that are remembered.", Labels: labels, Value: float64(f.Entries)})
-	figure(policy.Figure{Name: "hmac_replayed_total", Help: "Requests refused because their signature had been used.", Counter: true, Labels: labels, Value: float64(f.Used)})
-	figure(policy.Figure{Name: "hmac_full_total", Help: "Requests refused because no more signatures could be remembered.", Counter: true, Labels: labels, Value: float64(f.Full)})
-	figure(policy.Figure{Name: "hmac_unshared_total", Help: "Signatures taken without knowing whether another node took them, because the shared store did not answer.", Counter: true, Labels: labels, Value: float64(f.Unshared)})
-}
-
-// Attention implements policy.Attentive.
-func (m *memory) Attention() []string {
-	if !m.Full(m.now().UnixNano()) {
-		return nil
-	}
-	return []string{"policy " + name + " remembers as many used signatures of " + m.window + " as it may: good requests get 503; raise its option remember, or shorten window"}
 }
 
 // running is the policy in force.
 type running struct {
 	*settings
 	consumers *consumer.Directory
-	guard     *replay.Guard // nil when signatures may be used again
+	once      *policy.Once // nil when signatures may be used again
 }
 
 // work is what one request is judged in.
@@ -178,8 +144,12 @@ func (r *running) Authenticate(x *exchange.Exchange) policy.Finding {
 	if word != "" {
 		return refuse(x, word)
 	}
+	// Whoever gets here has the secret, and has not sent this before: nobody else makes the gateway hold content.
+	if r.once != nil && !r.once.Use(x, s.mac, credential.Consumer.ID, now) {
+		return refuse(x, "replayed")
+	}
 	if s.covers(digest) {
-		body, f := x.HoldBody(int64(r.MaxBody))
+		body, f := x.HoldBody(exchange.Hold{Max: int64(r.MaxBody), Proven: true})
 		if f != nil {
 			x.Fail(f)
 			return policy.Refused
@@ -188,22 +158,14 @@ func (r *running) Authenticate(x *exchange.Exchange) policy.Finding {
 			return refuse(x, "bad_digest")
 		}
 	}
-	if r.guard != nil {
-		switch r.guard.Use(s.mac, now.UnixNano()) {
-		case replay.Used:
-			return refuse(x, "replayed")
-		case replay.Full:
-			x.Fail(fault.New(fault.AuthUnavailable, errFull))
-			return policy.Refused
-		}
-	}
 	credential.Use(now.Unix())
 	x.Caller.Consumer, x.Caller.Credential = credential.Consumer, credential.ID
 	x.Caller.Scopes, x.Caller.ScopeList = credential.Scopes, credential.ScopeList
+	if r.Forward {
+		x.Vouched = signatures
+	}
 	return policy.Accepted
 }
-
-var errFull = errors.New("as many used signatures are remembered as policy hmac may; raise its option remember, or shorten window")
 
 // forget lets go of what belongs to a request.
 func (s *signature) forget() { *s = signature{params: s.params[:0]} }
@@ -229,7 +191,7 @@ func (r *running) judge(s *signature, q *exchange.Request, now int64) string {
 		return "no_key"
 	case s.created > now+r.skew:
 		return "early"
-	case s.created < now-r.window:
+	case s.created < now-r.window || r.once != nil && !r.once.Knows(s.created):
 		return "stale"
 	case s.expires != absent && s.expires <= now:
 		return "expired"
@@ -262,7 +224,7 @@ func (r *running) verify(w *work, q *exchange.Request, now int64) (consumer.Cred
 	if !known {
 		secret = nobody
 	}
-	h := mac.New(sha256.New, secret)
+	h := mac.New(r.hash, secret)
 	h.Write(base)
 	var sum [macSize]byte
 	good := mac.Equal(h.Sum(sum[:0]), s.mac[:]) && s.whole
@@ -306,8 +268,8 @@ func (r *running) Challenge(x *exchange.Exchange, _ policy.Finding) {
 }
 
 // Hide implements policy.Authenticator.
-func (r *running) Hide(x *exchange.Exchange) {
-	if !r.Forward {
+func (r *running) Hide(x *exchange.Exchange, finding policy.Finding) {
+	if !r.Forward || finding != policy.Accepted {
 		x.Request.Header.DelHeader("Signature-Input")
 		x.Request.Header.DelHeader("Signature")
 	}

@@ -159,16 +159,17 @@ func (r *running) Challenge(x *exchange.Exchange, _ policy.Finding) {
 	x.Challenges = append(x.Challenges, r.challenge)
 }
 
-// Hide implements policy.Authenticator: nobody but us tells endpoints of certificates on this route (RFC 9440 §4), and we of none that it does
-// not take, also where another method has accepted.
-func (r *running) Hide(x *exchange.Exchange) {
-	h := &x.Request.Header
-	h.DelHeader(clientCert)
-	h.DelHeader(clientCertChain)
+// Reserves implements policy.Reserver: nobody but us tells endpoints of certificates on this route (RFC 9440 §4), neither before content nor
+// behind it.
+func (r *running) Reserves() []string { return []string{clientCert, clientCertChain} }
+
+// Hide implements policy.Authenticator: we tell endpoints of a certificate when it is to be forwarded and is one that this route takes, also
+// where another method has accepted.
+func (r *running) Hide(x *exchange.Exchange, _ policy.Finding) {
 	if !r.forward || x.Conn.TLS == nil || x.Conn.TLS.Client == nil {
 		return
 	}
 	if j := r.judged(x.Conn.TLS.Client); j.now(r.now()) == "" {
-		h.Append(exchange.Other, clientCert, j.field)
+		x.Request.Header.Append(exchange.Other, clientCert, j.field)
 	}
 }

@@ -155,10 +155,15 @@ func TestForward(t *testing.T) {
 	w := world(t, map[string]consumer.CertificateSpec{"acme": {Subject: "CN=acme"}})
 	f := func(options string, c *x509.Certificate, want string) {
 		t.Helper()
-		x := ask(w.Policy(Kind, options), c, "client-cert: :AAAA:", "Client-Cert-Chain: :AAAA:", "Client-Cert: :BBBB:")
+		x := ask(w.Policy(Kind, options), c, "client-cert: :AAAA:", "Client-Cert-Chain: :AAAA:", "Client-Cert: :BBBB:", "Client_Cert: :CCCC:", "CLIENT_CERT-chain: :DDDD:")
+		for _, trailer := range []string{"Client-Cert", "client_cert", "Client-Cert-Chain"} {
+			if !x.Request.Reserved(trailer) {
+				t.Errorf("%s: a trailer %s goes on", options, trailer)
+			}
+		}
 		var got []string
 		for _, line := range x.Request.Header.All() {
-			if strings.HasPrefix(strings.ToLower(line.Name), "client-cert") {
+			if strings.HasPrefix(strings.ReplaceAll(strings.ToLower(line.Name), "_", "-"), "client-cert") {
 				got = append(got, line.Name+": "+line.Value)
 			}
 		}
@@ -167,6 +172,7 @@ func TestForward(t *testing.T) {
 		}
 	}
 	f("{}", acme, "[]")
+	f("{consumer_required: false}", nil, "[]")
 	f("{forward: true}", acme, "[Client-Cert: :"+base64.StdEncoding.EncodeToString(acme.Raw)+":]")
 }
 
@@ -185,7 +191,7 @@ type yes struct{}
 
 func (yes) Authenticate(*exchange.Exchange) policy.Finding { return policy.Accepted }
 func (yes) Challenge(*exchange.Exchange, policy.Finding)   {}
-func (yes) Hide(*exchange.Exchange)                        {}
+func (yes) Hide(*exchange.Exchange, policy.Finding)        {}
 
 // A certificate, or what the consumer may show it for, can be over while its connection lives.
 func TestExpires(t *testing.T) {
@@ -266,7 +272,7 @@ func ready(t testing.TB) (policy.Authenticator, *exchange.Exchange) {
 	if r.Authenticate(x) != policy.Accepted {
 		t.Fatal(x.Verdicts)
 	}
-	r.Hide(x)
+	r.Hide(x, policy.Unasked)
 	return r, x
 }
 
@@ -279,7 +285,8 @@ func TestAllocatesNothing(t *testing.T) {
 		if r.Authenticate(x) != policy.Accepted {
 			t.Error(x.Verdicts)
 		}
-		r.Hide(x)
+		x.Request.Header.Reset()
+		r.Hide(x, policy.Unasked)
 	}); got != 0 {
 		t.Errorf("%v allocations, want none", got)
 	}
@@ -290,6 +297,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Authenticate(x)
-		r.Hide(x)
+		x.Request.Header.Reset()
+		r.Hide(x, policy.Unasked)
 	}
 }

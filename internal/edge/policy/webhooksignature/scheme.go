@@ -33,9 +33,8 @@ type shown struct {
 	id    string
 	time  string // as written
 	at    int64  // the same in seconds since 1970
-	first mac    // what the signature by the first secret has to be
 
-	scratch [maxID]byte
+	scratch [maxID + 64]byte
 }
 
 var desks = sync.Pool{New: func() any { return new(shown) }}
@@ -44,6 +43,17 @@ var desks = sync.Pool{New: func() any { return new(shown) }}
 func (s *shown) leave() {
 	*s = shown{}
 	desks.Put(s)
+}
+
+// name names a request by what is signed of it, so that it is the same one whatever secret it was signed with, and whatever the secrets are when
+// it comes again.
+func (s *shown) name(body []byte) [sha256.Size]byte {
+	sum := sha256.Sum256(body)
+	text := append(s.scratch[:0], s.id...)
+	text = append(text, '.') // in neither
+	text = append(text, s.time...)
+	text = append(text, '.')
+	return sha256.Sum256(append(text, sum[:]...))
 }
 
 // append makes bytes of a short text without allocating.
@@ -212,10 +222,9 @@ func length(n int, err error) int {
 
 // field is the value of the first line of a field, and how many lines it has.
 func field(header *exchange.Fields, name string) (value string, n int) {
-	known := exchange.Lookup(name)
 	all := header.All()
 	for i := range all {
-		if all[i].Known != known || known == exchange.Other && !strings.EqualFold(all[i].Name, name) {
+		if !is(&all[i], name) {
 			continue
 		}
 		if n == 0 {
@@ -224,4 +233,9 @@ func field(header *exchange.Fields, name string) (value string, n int) {
 		n++
 	}
 	return value, n
+}
+
+func is(f *exchange.Field, name string) bool {
+	known := exchange.Lookup(name)
+	return f.Known == known && (known != exchange.Other || strings.EqualFold(f.Name, name))
 }

@@ -8,10 +8,7 @@ package webhooksignature
 
 import (
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +17,6 @@ import (
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
 	"straum.dev/straum/internal/edge/policy"
-	"straum.dev/straum/internal/replay"
 )
 
 // Options are those of the policy.
@@ -58,6 +54,8 @@ const (
 	name = "webhook_signature"
 	// minSecret is how long a secret has to be, in bytes.
 	minSecret = 16
+	// patience is for how long content may be under way of one who is not known yet.
+	patience = 30 * time.Second
 )
 
 // built is the policy before it is bound.
@@ -118,10 +116,6 @@ func build(o policy.Options, now func() time.Time) (any, error) {
 	return b, nil
 }
 
-// life is for how long a signature has to be remembered: from when its time is as far ahead as it may be to when it is too old, and the second
-// that both ends are rounded to.
-func (b *settings) life() time.Duration { return time.Duration(2*b.tolerance+1) * time.Second }
-
 // Bind implements policy.Binder.
 func (b *built) Bind(w *policy.World) (any, error) {
 	r := &running{settings: &b.settings}
@@ -131,45 +125,21 @@ func (b *built) Bind(w *policy.World) (any, error) {
 		}
 	}
 	if b.Once && b.scheme.timed {
-		identity := strconv.Itoa(b.Remember) + " " + b.life().String()
-		m := policy.Hold(w.State, name, identity, func() *memory {
-			return &memory{replay.NewMemory(b.Remember, b.life()), b.now, b.Tolerance.String()}
-		})
-		r.guard = &replay.Guard{Memory: m.Memory, Store: w.Redis, Name: name}
+		r.once = policy.NewOnce(w, name, policy.OnceTerms{Remember: b.Remember, Behind: b.Tolerance.Std(), Ahead: b.Tolerance.Std(), Now: b.now,
+			Remedy: "raise its option remember, or shorten tolerance"})
+		if r.owner = "callers that are no consumers"; r.consumer != nil {
+			r.owner = r.consumer.ID
+		}
 	}
 	return r, nil
-}
-
-// memory is what outlives a revision.
-type memory struct {
-	*replay.Memory
-	now       func() time.Time
-	tolerance string
-}
-
-// Report implements policy.Reporter.
-func (m *memory) Report(figure func(policy.Figure)) {
-	f := m.Figures(m.now().UnixNano())
-	labels := [][2]string{{"tolerance", m.tolerance}}
-	figure(policy.Figure{Name: "webhook_signature_remembered", Help: "Used signatures that are remembered.", Labels: labels, Value: float64(f.Entries)})
-	figure(policy.Figure{Name: "webhook_signature_replayed_total", Help: "Requests refused because their signature had been used.", Counter: true, Labels: labels, Value: float64(f.Used)})
-	figure(policy.Figure{Name: "webhook_signature_full_total", Help: "Requests refused because no more signatures could be remembered.", Counter: true, Labels: labels, Value: float64(f.Full)})
-	figure(policy.Figure{Name: "webhook_signature_unshared_total", Help: "Signatures taken without knowing whether another node took them, because the shared store did not answer.", Counter: true, Labels: labels, Value: float64(f.Unshared)})
-}
-
-// Attention implements policy.Attentive.
-func (m *memory) Attention() []string {
-	if !m.Full(m.now().UnixNano()) {
-		return nil
-	}
-	return []string{"policy " + name + " with tolerance " + m.tolerance + " remembers as many used signatures as it may: good requests get 503; raise its option remember, or shorten tolerance"}
 }
 
 // running is the policy in force.
 type running struct {
 	*settings
 	consumer *consumer.Consumer
-	guard    *replay.Guard // nil when signatures may be used again
+	once     *policy.Once // nil when signatures may be used again
+	owner    string       // for whom once counts
 }
 
 // Authenticate implements policy.Authenticator.
@@ -190,13 +160,13 @@ func (r *running) Authenticate(x *exchange.Exchange) policy.Finding {
 	}
 	if r.scheme.timed {
 		switch {
-		case s.at < now.Unix()-r.tolerance:
+		case s.at < now.Unix()-r.tolerance || r.once != nil && !r.once.Knows(s.at):
 			return refuse(x, "stale")
 		case s.at > now.Unix()+r.tolerance:
 			return refuse(x, "early")
 		}
 	}
-	body, f := x.HoldBody(int64(r.MaxBody))
+	body, f := x.HoldBody(exchange.Hold{Max: int64(r.MaxBody), Within: patience})
 	if f != nil {
 		x.Fail(f)
 		return policy.Refused
@@ -204,20 +174,14 @@ func (r *running) Authenticate(x *exchange.Exchange) policy.Finding {
 	if !r.good(s, body) {
 		return refuse(x, "bad_signature")
 	}
-	if r.guard != nil {
-		switch r.guard.Use(sha256.Sum256(s.first[:]), now.UnixNano()) {
-		case replay.Used:
-			return refuse(x, "replayed")
-		case replay.Full:
-			x.Fail(fault.New(fault.AuthUnavailable, errFull))
-			return policy.Refused
-		}
+	x.ProveHeld()
+	if r.once != nil && !r.once.Use(x, s.name(body), r.owner, now) {
+		return refuse(x, "replayed")
 	}
+	x.Vouched = text
 	x.Caller.Consumer, x.Caller.Credential = r.consumer, r.Scheme
 	return policy.Accepted
 }
-
-var errFull = errors.New("as many used signatures are remembered as policy webhook_signature may; raise its option remember, or shorten tolerance")
 
 func refuse(x *exchange.Exchange, word string) policy.Finding {
 	x.Judge(name, word)
@@ -225,11 +189,10 @@ func refuse(x *exchange.Exchange, word string) policy.Finding {
 }
 
 // good says whether one of the signatures shown was made over this body with one of the secrets. Every one is compared with every other, so
-// that time does not tell which. What names the request from then on is its signature by the first secret, whichever was shown: of a request
-// that shows two, each alone is no request of its own.
+// that time does not tell which.
 func (r *running) good(s *shown, body []byte) bool {
 	good := false
-	for k, key := range r.keys {
+	for _, key := range r.keys {
 		h := hmac.New(r.scheme.hash, key)
 		for _, part := range r.scheme.signed {
 			switch part.is {
@@ -245,9 +208,6 @@ func (r *running) good(s *shown, body []byte) bool {
 		}
 		var sum mac
 		size := len(h.Sum(sum[:0]))
-		if k == 0 {
-			s.first = sum
-		}
 		for i := range s.n {
 			if s.sizes[i] == size && hmac.Equal(s.macs[i][:size], sum[:size]) {
 				good = true
@@ -262,6 +222,22 @@ func (r *running) Challenge(x *exchange.Exchange, _ policy.Finding) {
 	x.Challenges = append(x.Challenges, r.challenge)
 }
 
-// Hide implements policy.Authenticator. A signature over the content gives nobody anything to use elsewhere, and endpoints may want to look
-// at it themselves.
-func (r *running) Hide(*exchange.Exchange) {}
+// Hide implements policy.Authenticator. A good signature over the content gives nobody anything to use elsewhere, and endpoints may want to look
+// at it themselves. One that nobody looked at, or that is not good, must not be taken for checked.
+func (r *running) Hide(x *exchange.Exchange, finding policy.Finding) {
+	if finding == policy.Accepted {
+		return
+	}
+	h := &x.Request.Header
+	kept, n := "", 0
+	all := h.All()
+	for i := range all {
+		if is(&all[i], r.scheme.header) && x.Vouches(all[i].Value) { // another method's, in the same field
+			kept, n = all[i].Value, n+1
+		}
+	}
+	h.DelHeader(r.scheme.header)
+	for range n {
+		h.Add(r.scheme.header, kept)
+	}
+}
