@@ -193,6 +193,9 @@ func first(text string, all []*common.Error) *Error {
 	line, column := max(e.Location.Line(), 1), max(e.Location.Column()+1, 1)
 	message := strings.ReplaceAll(strings.TrimSpace(e.Message), "\n", " ")
 	message = strings.ReplaceAll(message, " (in container '')", "")
+	if strings.HasPrefix(message, "Syntax error: token recognition error at: '=") {
+		message = "a single = means nothing here; write == to compare"
+	}
 	if rest, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
 		name, _, _ := strings.Cut(rest, "'")
 		var call bool
@@ -232,6 +235,9 @@ func undeclared(name string, call bool) string {
 	if call {
 		return fmt.Sprintf("there is no function %q here", name)
 	}
+	if meant := nearest(name); meant != "" {
+		return fmt.Sprintf("there is no %q; did you mean %s?", name, meant)
+	}
 	group, _, _ := strings.Cut(name, ".")
 	var near []string
 	for _, v := range names {
@@ -243,6 +249,37 @@ func undeclared(name string, call bool) string {
 		near = names[:]
 	}
 	return fmt.Sprintf("there is no %q; there are %s", name, strings.Join(near, ", "))
+}
+
+// nearest is the variable that at most two letters make of a name, in any case; empty when there is none.
+func nearest(name string) string {
+	best, meant := 3, ""
+	for _, v := range names {
+		if n := letters(strings.ToLower(name), v); n < best {
+			best, meant = n, v
+		}
+	}
+	return meant
+}
+
+// letters is how many letters have to be changed, added or left out to make one word of another.
+func letters(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0] // of the row before
+		row[0] = i + 1
+		for j := range len(b) {
+			n := last
+			if a[i] != b[j] {
+				n = 1 + min(last, row[j], row[j+1])
+			}
+			last, row[j+1] = row[j+1], n
+		}
+	}
+	return row[len(b)]
 }
 
 // sizes tell the estimate how long things can be. Claims are no longer than the token they came in; the rest is bounded by what a

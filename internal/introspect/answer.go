@@ -22,10 +22,8 @@ type Answer struct {
 	Expires                                        int64  // Unix seconds; 0 when the server does not say
 	// Claims is everything the server said. Numbers are json.Number.
 	Claims map[string]any
-	// Bound says that the token is good only for one who proves to hold a key (cnf, RFC 7800); Thumbprint is the SHA-256 of the
-	// certificate that proves it, in base64url (RFC 8705 §3.1), and empty when something else would have to.
-	Bound      bool
-	Thumbprint string
+	// Holder is who alone may show the token.
+	Holder token.Holder
 
 	until, stale int64 // Unix nanoseconds: fresh before until, and good in need before stale
 	size         uint32
@@ -75,7 +73,7 @@ func (s *Settings) read(body []byte, now time.Time) (*Answer, error) {
 	}
 	a.Scopes = strings.FieldsFunc(a.ScopeList, func(r rune) bool { return r == ' ' })
 	a.ScopeList = strings.Join(a.Scopes, " ")
-	a.bind()
+	a.Holder = token.HolderOf(claims)
 	return s.judge(a, notBefore, now), nil
 }
 
@@ -104,18 +102,6 @@ func (s *Settings) judge(a *Answer, notBefore int64, now time.Time) *Answer {
 // inactive is the answer for a token that is not good.
 func (s *Settings) inactive(why string, now time.Time) *Answer {
 	return &Answer{Why: why, until: now.Add(s.InactiveTTL).UnixNano()}
-}
-
-// bind reads cnf. What it says and we do not know keeps the token from being used at all.
-func (a *Answer) bind() {
-	cnf, there := a.Claims["cnf"]
-	if !there || cnf == nil {
-		return
-	}
-	a.Bound = true
-	if members, is := cnf.(map[string]any); is && len(members) == 1 {
-		a.Thumbprint, _ = members["x5t#S256"].(string)
-	}
 }
 
 func text(claims map[string]any, name string, into *string) error {

@@ -16,7 +16,7 @@ func (k *Source) Attention() []string {
 		return []string{fmt.Sprintf("the keys of %s could not be fetched yet, since %s: tokens of this issuer get 503 until they can be", k.place, when(failing))}
 	case k.Set() != nil && failing != 0:
 		return []string{fmt.Sprintf("the keys of %s cannot be fetched since %s: those there stay in use until %s", k.place, when(failing),
-			when(good+int64(k.settings.MaxStale)))}
+			when(good+int64(k.maxStale())))}
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func read(u *url.URL, issuer string, response fetch.Response) (_ *Document, err 
 		return nil, fmt.Errorf("the discovery document is not the JSON it should be: %w", err)
 	}
 	if found, _ := d.All["issuer"].(string); found != issuer {
-		return nil, fmt.Errorf("the discovery document is of the issuer %s; it has to be %s, character by character", show(found), show(issuer))
+		return nil, fmt.Errorf("the discovery document is of the issuer %s; it has to be %s, character by character", quote(found), quote(issuer))
 	}
 	if d.JWKS, err = d.Endpoint("jwks_uri"); err != nil {
 		return nil, err

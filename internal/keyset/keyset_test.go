@@ -171,7 +171,7 @@ func TestRefresh(t *testing.T) {
 		if f := k.Figures(); f.Keys != 2 || f.Age != 0 || f.Fetches != 4 || f.Failures != 0 || f.Place != "https://id.example.com/jwks" {
 			t.Errorf("figures %+v", f)
 		}
-		if text := log.String(); !strings.Contains(text, `gained="\"b\", \"c\"" lost="\"a\""`) || strings.Count(text, "\n") != 2 {
+		if text := log.String(); !strings.Contains(text, `gained="b, c" lost=a`) || strings.Count(text, "\n") != 2 {
 			t.Errorf("the log:\n%s", text)
 		}
 	})
@@ -267,7 +267,8 @@ func TestDownLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := &issuer{body: jwks("a")}
-			source(t, i, Settings{MaxStale: 10 * time.Hour}, func(t *testing.T, k *Source, log *bytes.Buffer) {
+			source(t, i, Settings{}, func(t *testing.T, k *Source, log *bytes.Buffer) {
+				k.Tune(&Tuning{MaxStale: 10 * time.Hour})
 				synctest.Wait()
 				i.set(spoil)
 				time.Sleep(10*time.Hour - 1)
@@ -300,7 +301,8 @@ func TestDownLater(t *testing.T) {
 // The operator is told while keys cannot be had, and when they cannot be had again; never a secret of the URL.
 func TestAttention(t *testing.T) {
 	i := &issuer{body: jwks("a"), takes: time.Second}
-	source(t, i, Settings{MaxStale: 2 * time.Hour}, func(t *testing.T, k *Source, log *bytes.Buffer) {
+	source(t, i, Settings{}, func(t *testing.T, k *Source, log *bytes.Buffer) {
+		k.Tune(&Tuning{MaxStale: 2 * time.Hour})
 		f := func(want string) {
 			t.Helper()
 			synctest.Wait()
@@ -379,7 +381,7 @@ func TestRotationDuringRefresh(t *testing.T) {
 
 func TestFloodOfRandomKids(t *testing.T) {
 	i := &issuer{body: jwks("a"), takes: 10 * time.Millisecond}
-	source(t, i, Settings{Interval: 10 * time.Second}, func(t *testing.T, k *Source, _ *bytes.Buffer) {
+	source(t, i, Settings{}, func(t *testing.T, k *Source, _ *bytes.Buffer) {
 		synctest.Wait()
 		time.Sleep(time.Second)
 		n := 0
@@ -471,6 +473,119 @@ func TestWaitEnds(t *testing.T) {
 		if f := k.Figures(); f.Failures != 0 {
 			t.Error("the end counts as a failure")
 		}
+	})
+}
+
+// What a source is asked for changes while it runs: keys stay, and the smallest that anybody asks for holds.
+func TestTune(t *testing.T) {
+	i := &issuer{body: jwks("a")}
+	source(t, i, Settings{}, func(t *testing.T, k *Source, _ *bytes.Buffer) {
+		synctest.Wait()
+		long, short := &Tuning{MaxStale: 30 * 24 * time.Hour, Interval: time.Hour}, &Tuning{MaxStale: 10 * time.Minute, Interval: 2 * time.Second}
+		k.Tune(long)
+		k.Wait(t.Context(), "b")
+		k.Tune(short)
+		k.want(t, "a")
+		if n := i.count(); n != 2 {
+			t.Errorf("%d fetches, want the first and the one for b", n)
+		}
+		time.Sleep(2 * time.Second)
+		k.Wait(t.Context(), "c") // an hour would have been too early
+		if n := i.count(); n != 3 {
+			t.Errorf("%d fetches: the shorter interval does not hold", n)
+		}
+		time.Sleep(8 * time.Minute)
+		synctest.Wait()
+		if n := i.count(); n != 4 {
+			t.Errorf("%d fetches: nobody confirms the keys before they are too old", n)
+		}
+		i.set(func(i *issuer) { i.err = errors.New("connection refused") })
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		k.want(t)
+		i.set(func(i *issuer) { i.err = nil })
+		time.Sleep(time.Minute)
+		k.Untune(short)
+		i.set(func(i *issuer) { i.err = errors.New("connection refused") })
+		time.Sleep(29 * 24 * time.Hour)
+		synctest.Wait()
+		k.want(t, "a")
+		time.Sleep(2 * 24 * time.Hour)
+		synctest.Wait()
+		k.want(t)
+	})
+}
+
+// Keys that have to be confirmed sooner from now on are.
+func TestTuneWakes(t *testing.T) {
+	i := &issuer{body: jwks("a")}
+	source(t, i, Settings{}, func(t *testing.T, k *Source, _ *bytes.Buffer) {
+		synctest.Wait() // to be fetched again in 48 minutes
+		k.Tune(&Tuning{MaxStale: 10 * time.Minute})
+		for range 20 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			k.want(t, "a")
+		}
+		if n := i.count(); n != 3 {
+			t.Errorf("%d fetches", n)
+		}
+	})
+}
+
+// A source that is stopped while requests wait for its fetch lets it come to its end; nothing is fetched after it.
+func TestStopDuringFetch(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes time.Duration
+		want  string
+	}{"soon": {time.Second, "a"}, "late": {time.Hour, "none"}} {
+		t.Run(name, func(t *testing.T) {
+			i := &issuer{body: jwks("a"), takes: c.takes}
+			source(t, i, Settings{}, func(t *testing.T, k *Source, _ *bytes.Buffer) {
+				synctest.Wait()
+				var all sync.WaitGroup
+				begin := time.Now()
+				for range 3 {
+					all.Go(func() {
+						if got := kids(k.Wait(context.Background(), "a")); got != c.want {
+							t.Errorf("one who waited has %s, want %s", got, c.want)
+						}
+					})
+				}
+				synctest.Wait()
+				if k.Stop(); time.Since(begin) != 0 {
+					t.Errorf("Stop took %s", time.Since(begin))
+				}
+				if got := kids(k.Wait(context.Background(), "a")); got != c.want { // of an exchange that began before
+					t.Errorf("one who came after has %s, want %s", got, c.want)
+				}
+				all.Wait()
+				<-k.Ended()
+				if took := time.Since(begin); took != min(c.takes, lastFetch) {
+					t.Errorf("the end took %s", took)
+				}
+				k.Wait(context.Background(), "b")
+				time.Sleep(48 * time.Hour)
+				if n := i.count(); n != 1 {
+					t.Errorf("%d fetches", n)
+				}
+			})
+		})
+	}
+	// One that waits for a key which is not there yet has it too.
+	i := &issuer{body: jwks("a")}
+	source(t, i, Settings{}, func(t *testing.T, k *Source, _ *bytes.Buffer) {
+		synctest.Wait()
+		i.set(func(i *issuer) { i.body, i.takes = jwks("a", "b"), time.Second })
+		var all sync.WaitGroup
+		all.Go(func() {
+			if got := kids(k.Wait(context.Background(), "b")); got != "a b" {
+				t.Errorf("the set has %s", got)
+			}
+		})
+		synctest.Wait()
+		k.Stop()
+		all.Wait()
 	})
 }
 
@@ -614,7 +729,8 @@ func TestHTTP(t *testing.T) {
 	f := func(name string, bad http.HandlerFunc, want string) {
 		t.Run(name, func(t *testing.T) {
 			answers(bad)
-			k := New(Settings{Issuer: s.URL, Client: client, Interval: time.Nanosecond, random: func() float64 { return 1 }})
+			k := New(Settings{Issuer: s.URL, Client: client, random: func() float64 { return 1 }})
+			k.Tune(&Tuning{Interval: time.Nanosecond})
 			k.Start()
 			defer k.Stop()
 			var own keeper
@@ -657,6 +773,31 @@ func TestHTTP(t *testing.T) {
 	f("link-local keys", func(rw http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(rw, `{"issuer":%q,"jwks_uri":"https://169.254.169.254/jwks"}`, s.URL)
 	}, "link-local")
+}
+
+// What is logged and shown can be read: times as people write them, and nothing quoted twice.
+func TestLogIsPlain(t *testing.T) {
+	if at := New(Settings{Issuer: "https://id.example.com/realm"}).Figures().Place; at != "https://id.example.com/realm" {
+		t.Error(at)
+	}
+	for text, want := range map[string]string{"": `""`, "a-1": "a-1", "a b": `"a b"`, "a,b": `"a,b"`, `a"`: `"a\""`, "é": `"\u00e9"`, "\n": `"\n"`, strings.Repeat("a", 65): `"` + strings.Repeat("a", 64) + `"...`} {
+		if got := show(text); got != want {
+			t.Errorf("%q is shown as %s", text, got)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		i := &issuer{status: 200, body: jwks("a")}
+		k := New(Settings{URL: place, Client: i, Log: slog.New(slog.NewJSONHandler(&log, nil)), random: func() float64 { return 0 }})
+		k.Start()
+		synctest.Wait()
+		i.set(func(i *issuer) { i.err = errors.New("connection refused") })
+		time.Sleep(48 * time.Hour)
+		k.Stop()
+		if text := log.String(); !strings.Contains(text, `"for_at_most":"23h12m0s"`) || !strings.Contains(text, `"max_stale":"24h0m0s"`) {
+			t.Error(text)
+		}
+	})
 }
 
 // A source that was only judged, as by a configuration that is refused, has asked nobody, and can be stopped.

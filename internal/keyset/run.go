@@ -16,10 +16,11 @@ import (
 type keeper struct {
 	found    *url.URL // by discovery; nil when it has to be asked again
 	next     time.Time
-	good     time.Time // of the last success
-	failures int       // in a row
-	warned   string    // what was said last about keys left out
-	stale    bool      // it was said that the set is too old
+	life     time.Duration // of the last answer
+	good     time.Time     // of the last success
+	failures int           // in a row
+	warned   string        // what was said last about keys left out
+	stale    bool          // it was said that the set is too old
 }
 
 // run fetches when it is time or when it is asked to, and takes a set away that has grown too old.
@@ -31,18 +32,29 @@ func (k *Source) run() {
 	for {
 		asked := false
 		select {
-		case <-k.ctx.Done():
-			return
+		case <-k.quit:
 		case <-k.ask:
 			asked = true
+		case <-k.retimed:
+			if own.failures == 0 && !own.good.IsZero() {
+				own.next = own.good.Add(refresh(min(own.life, k.maxStale()), k.settings.random()))
+			}
 		case <-timer.C:
+		}
+		select {
+		case <-k.quit:
+			if k.boarded() {
+				k.round(&own, true) // begun by one who waits for it
+			}
+			return
+		default:
 		}
 		if asked || !time.Now().Before(own.next) {
 			k.round(&own, asked)
 		}
 		now, wake := time.Now(), own.next
 		if set := k.Set(); set != nil {
-			end := own.good.Add(k.settings.MaxStale)
+			end := own.good.Add(k.maxStale())
 			if now.Before(end) {
 				wake = earlier(wake, end)
 			} else {
@@ -58,6 +70,13 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// boarded says whether a fetch is waited for that has not begun.
+func (k *Source) boarded() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.flight != nil && k.ctx.Err() == nil
 }
 
 // round makes one fetch and lets go those who wait for it.
@@ -132,7 +151,7 @@ func (k *Source) failed(own *keeper, err error) {
 	if bare {
 		k.settings.Log.Error("keys cannot be fetched; tokens of this issuer cannot be verified", "keys", k.place, "error", err)
 	} else {
-		k.settings.Log.Warn("keys cannot be fetched; those fetched before stay in use", "keys", k.place, "error", err, "for_at_most", k.settings.MaxStale-time.Since(own.good))
+		k.settings.Log.Warn("keys cannot be fetched; those fetched before stay in use", "keys", k.place, "error", err, "for_at_most", (k.maxStale() - time.Since(own.good)).Round(time.Second).String())
 	}
 }
 
@@ -143,7 +162,8 @@ func (k *Source) took(own *keeper, set *token.Set, life time.Duration, warnings 
 		log.Info("keys can be fetched again", "failures", own.failures)
 	}
 	own.good, own.failures, own.stale = now, 0, false
-	own.next = now.Add(refresh(min(life, k.settings.MaxStale), k.settings.random()))
+	own.life = life
+	own.next = now.Add(refresh(min(life, k.maxStale()), k.settings.random()))
 	k.since.Store(now.UnixNano())
 	k.failing.Store(0)
 	if all := strings.Join(warnings, "; "); all != own.warned {
@@ -165,7 +185,7 @@ func (k *Source) drop(own *keeper) {
 	k.set.Store(nil)
 	if !own.stale {
 		own.stale = true
-		k.settings.Log.Error("keys are too old and not used any more; tokens of this issuer cannot be verified", "keys", k.place, "max_stale", k.settings.MaxStale)
+		k.settings.Log.Error("keys are too old and not used any more; tokens of this issuer cannot be verified", "keys", k.place, "max_stale", k.maxStale().String())
 	}
 }
 
@@ -196,8 +216,16 @@ func list(of, without *token.Set) string {
 	return strings.Join(names, ", ")
 }
 
-// show quotes a text from elsewhere and cuts it.
+// show is a text from elsewhere for a log line or a label, which quote what needs it: cut, and quoted only when it could be misread.
 func show(text string) string {
+	if text == "" || len(text) > maxShown || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' || r == ',' }) {
+		return quote(text)
+	}
+	return text
+}
+
+// quote quotes a text from elsewhere and cuts it.
+func quote(text string) string {
 	if len(text) > maxShown {
 		return strconv.QuoteToASCII(text[:maxShown]) + "..."
 	}

@@ -34,14 +34,28 @@ type Settings struct {
 	Issuer string
 	// Client fetches.
 	Client Fetcher
-	// Interval is the shortest time between two fetches because of unknown keys; 0 is DefaultInterval.
-	Interval time.Duration
-	// MaxStale is how long a set is good that cannot be fetched again; 0 is DefaultMaxStale.
-	MaxStale time.Duration
 	// Log hears when keys come and go, and when fetching fails and works again.
 	Log *slog.Logger
 
 	random func() float64
+}
+
+// Tuning is what those who use a source ask of it. It may change while the source runs, and costs no key.
+type Tuning struct {
+	// Interval is the shortest time between two fetches because of unknown keys; 0 is DefaultInterval.
+	Interval time.Duration
+	// MaxStale is how long a set is good that cannot be fetched again; 0 is DefaultMaxStale.
+	MaxStale time.Duration
+}
+
+func (t Tuning) filled() Tuning {
+	if t.Interval <= 0 {
+		t.Interval = DefaultInterval
+	}
+	if t.MaxStale <= 0 {
+		t.MaxStale = DefaultMaxStale
+	}
+	return t
 }
 
 // Identity spells out what the source depends on, besides the client, and shows nothing of it.
@@ -50,7 +64,7 @@ func (s Settings) Identity() string {
 	if s.URL != nil {
 		from = "url " + s.URL.String()
 	}
-	return fmt.Sprintf("%x interval=%s stale=%s", sha256.Sum256([]byte(from)), s.Interval, s.MaxStale)
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(from)))
 }
 
 // Source is the keys of one issuer, as fresh as can be had. Many may use it at once.
@@ -64,15 +78,20 @@ type Source struct {
 	since    atomic.Int64 // of the last success, Unix nanoseconds; 0 before the first
 	failing  atomic.Int64 // of the first failure after it, Unix nanoseconds; 0 for none
 
-	start sync.Once
-	ask   chan struct{} // wakes the goroutine; has room for one
-	ctx   context.Context
-	stop  context.CancelFunc
-	ended chan struct{}
+	start   sync.Once
+	ask     chan struct{} // wakes the goroutine; has room for one
+	retimed chan struct{} // the same, when the tuning has changed
+	ctx     context.Context
+	stop    context.CancelFunc
+	quit    chan struct{} // closed by Stop: there is no further fetch
+	ended   chan struct{}
 
-	mu     sync.Mutex
-	gate   gate
-	flight *flight // asked for or under way, nil for none
+	mu      sync.Mutex
+	gate    gate
+	flight  *flight // asked for or under way, nil for none
+	tunings map[*Tuning]struct{}
+	tuning  Tuning // the smallest of each, or the default
+	quits   bool
 }
 
 // flight is one fetch, which many may wait for.
@@ -83,12 +102,6 @@ type flight struct {
 
 // New makes a source. It fetches nothing until Start; who waits for keys waits for that too.
 func New(s Settings) *Source {
-	if s.Interval <= 0 {
-		s.Interval = DefaultInterval
-	}
-	if s.MaxStale <= 0 {
-		s.MaxStale = DefaultMaxStale
-	}
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
@@ -96,8 +109,8 @@ func New(s Settings) *Source {
 		s.random = rand.Float64
 	}
 	k := &Source{
-		settings: s, gate: gate{interval: s.Interval},
-		ask: make(chan struct{}, 1), ended: make(chan struct{}),
+		settings: s, gate: gate{interval: DefaultInterval}, tunings: map[*Tuning]struct{}{}, tuning: Tuning{}.filled(),
+		ask: make(chan struct{}, 1), retimed: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
 		flight: &flight{done: make(chan struct{})}, // those who come early wait for the first
 	}
 	if s.URL != nil {
@@ -112,11 +125,74 @@ func New(s Settings) *Source {
 // Start begins to fetch and does not wait. Stop ends it.
 func (k *Source) Start() { k.start.Do(func() { go k.run() }) }
 
-// Stop ends fetching, for good. What was fetched stays, for exchanges that began before.
+// lastFetch is how long a fetch may still take that requests wait for when the source is stopped.
+const lastFetch = 2 * time.Second
+
+// Stop ends fetching, for good. What was fetched stays, for exchanges that began before. A fetch that they need is let come to its end, for
+// lastFetch at most; Stop does not wait for it, see Ended.
 func (k *Source) Stop() {
-	k.stop()
 	k.start.Do(func() { close(k.ended) }) // it was never begun
+	k.mu.Lock()
+	if !k.quits {
+		k.quits = true
+		close(k.quit)
+	}
+	needed := k.flight != nil && (k.Set() == nil || k.waiting.Load() > 0)
+	k.mu.Unlock()
+	select {
+	case <-k.ended:
+		k.stop()
+		return
+	default:
+	}
+	if needed {
+		time.AfterFunc(lastFetch, k.stop)
+		return
+	}
+	k.stop()
 	<-k.ended
+}
+
+// Ended is closed once a source that was stopped will not fetch any more.
+func (k *Source) Ended() <-chan struct{} { return k.ended }
+
+// Tune adds what one more asks of the source. What holds is the smallest that anybody asks for, and the default while nobody does.
+func (k *Source) Tune(t *Tuning) {
+	k.retime(func() { k.tunings[t] = struct{}{} })
+}
+
+// Untune takes back what was asked for with Tune.
+func (k *Source) Untune(t *Tuning) {
+	k.retime(func() { delete(k.tunings, t) })
+}
+
+func (k *Source) retime(change func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change()
+	before, first := k.tuning, true
+	k.tuning = Tuning{}.filled()
+	for t := range k.tunings {
+		one := t.filled()
+		if first {
+			k.tuning, first = one, false
+		}
+		k.tuning.Interval, k.tuning.MaxStale = min(k.tuning.Interval, one.Interval), min(k.tuning.MaxStale, one.MaxStale)
+	}
+	k.gate.interval = k.tuning.Interval
+	if k.tuning != before {
+		select {
+		case k.retimed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// maxStale is what holds now.
+func (k *Source) maxStale() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.tuning.MaxStale
 }
 
 // Set is the keys to verify with. It is nil while none were ever fetched, and once nobody has confirmed them for MaxStale: tokens cannot be
@@ -163,7 +239,7 @@ func (k *Source) board(kid string) (f *flight, own bool) {
 	if k.flight != nil {
 		return k.flight, false
 	}
-	if k.ctx.Err() != nil || !k.gate.admit(time.Now(), kid) {
+	if k.quits || !k.gate.admit(time.Now(), kid) {
 		return nil, false
 	}
 	k.flight = &flight{done: make(chan struct{})}

@@ -118,7 +118,7 @@ func (c *Client) up() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.health.OK {
-		c.log.Info("the shared store (redis) answers", "after", c.now().Sub(c.health.Since).Round(time.Millisecond))
+		c.log.Info("the shared store (redis) answers", "after", c.now().Sub(c.health.Since).Round(time.Millisecond).String())
 		c.health = Health{OK: true, Since: c.now()}
 	}
 	if c.gate.shut.Load() {

@@ -130,6 +130,22 @@ func TestComesAndGoes(t *testing.T) {
 	}
 }
 
+// How long it took is logged as people write it.
+func TestLogIsPlain(t *testing.T) {
+	var log strings.Builder
+	now := time.Unix(1_800_000_000, 0)
+	c, err := Prepare(Settings{Addresses: []string{"127.0.0.1:1"}}, slog.New(slog.NewJSONHandler(&log, nil)), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	now = now.Add(5900 * time.Millisecond)
+	c.up()
+	if !strings.Contains(log.String(), `"after":"5.9s"`) {
+		t.Error(log.String())
+	}
+}
+
 // A store that holds its connections and answers nothing: every call is back while it is still paused, after a few nobody asks it, the
 // goroutines are bounded, and it is found again when it goes on.
 func TestPaused(t *testing.T) {

@@ -140,6 +140,23 @@ func (k *Key) fits(a Algorithm) bool {
 	return false
 }
 
+// sort is what kind of key it is, for people: "RSA", "EC P-256 for ES256".
+func (k *Key) sort() string {
+	word := "a secret"
+	switch p := k.public.(type) {
+	case *rsa.PublicKey:
+		word = "RSA"
+	case *ecdsa.PublicKey:
+		word = "EC " + p.Curve.Params().Name
+	case ed25519.PublicKey:
+		word = "Ed25519"
+	}
+	if k.algorithm != "" {
+		word += " for " + string(k.algorithm)
+	}
+	return word
+}
+
 // verify says whether signature is a's for text under this key. It calls the standard library itself: a third cheaper than through a
 // JOSE library, with which the tests compare it.
 func (k *Key) verify(a Algorithm, text string, signature []byte) bool {

@@ -64,6 +64,22 @@ func (s *Set) Holds(id Identity) bool {
 	return ok
 }
 
+// Can says whether one of the keys verifies an algorithm.
+func (s *Set) Can(a Algorithm) bool {
+	return slices.ContainsFunc(s.keys, func(k *Key) bool { return k.fits(a) })
+}
+
+// Types are the sorts of keys in the set, for people, each once.
+func (s *Set) Types() []string {
+	var all []string
+	for _, k := range s.keys {
+		if word := k.sort(); !slices.Contains(all, word) {
+			all = append(all, word)
+		}
+	}
+	return all
+}
+
 // Digest is the same for two sets of the same keys, whatever their order.
 func (s *Set) Digest() [sha256.Size]byte { return s.digest }
 

@@ -29,6 +29,7 @@ const (
 	NotYet      Reason = "not_yet"          // nbf is to come
 	FromFuture  Reason = "issued_in_future" // iat is to come
 	TooLasting  Reason = "lifetime"         // good for longer than the rules allow
+	NotBound    Reason = "not_bound"        // good, and bound to a key that who shows it has not proven to hold, see Holder
 	BadClaim    Reason = "claim"            // a claim is missing, has another value than asked for, or is of the wrong kind
 )
 

@@ -33,13 +33,6 @@ func (c *Caller) Has(scope string) bool {
 	return false
 }
 
-// Vouches says whether the value of a field is the credential that was accepted, by itself or behind the word for its scheme. Methods that
-// look in the same field must leave it there.
-func (x *Exchange) Vouches(value string) bool {
-	n := len(value) - len(x.Vouched)
-	return x.Vouched != "" && n >= 0 && value[n:] == x.Vouched && (n == 0 || value[n-1] == ' ')
-}
-
 // Signal is something about an exchange that limits and bans count. Several may be set.
 type Signal uint8
 

@@ -129,7 +129,7 @@ type Exchange struct {
 
 	// Challenges are the values of WWW-Authenticate in an answer of 401 or 403, one field each (RFC 9110 §11.6.1).
 	Challenges []string
-	// Vouched is the credential that was accepted, when endpoints are to see it: a view of the request. See Vouches.
+	// Vouched is the credential that was accepted, when endpoints are to see it: a view of the request.
 	Vouched string
 	// Session is what a policy of steps 4 and 9 keeps of the caller's session between the two.
 	Session any

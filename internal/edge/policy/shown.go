@@ -2,6 +2,7 @@ package policy
 
 import (
 	"strings"
+	"unsafe"
 
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/grammar"
@@ -57,8 +58,8 @@ func (s *Shown) Check(o Options) error {
 // beside another one of the same name counts for two, whatever the other says. The credential may be empty, which is a bad one. It is a view
 // of the request, unless it stands in the query and is escaped.
 //
-// What is found in the query is taken out at once, and in a cookie unless Forward says otherwise, so that it reaches no log, no other
-// service and no endpoint, whatever becomes of it.
+// What is found in the query is taken out at once, so that it reaches no log, no other service and no endpoint, whatever becomes of it.
+// A cookie, if there is one, is set aside unless Forward says otherwise: other methods still find it, and no service is sent it, see SetAside.
 func (s *Shown) Find(x *exchange.Exchange) (credential string, times int) {
 	lines, fields, cookies, parameters := 0, 0, 0, 0
 	add := func(one string, count *int) {
@@ -97,8 +98,12 @@ func (s *Shown) Find(x *exchange.Exchange) (credential string, times int) {
 	if parameters > 0 {
 		s.Conceal(x)
 	}
-	if cookies > 0 && !s.Forward {
-		s.takeCookie(x)
+	switch {
+	case s.Forward || cookies == 0:
+	case cookies == 1:
+		s.setAside(x)
+	default:
+		s.takeCookie(x) // no method goes on with those, and a field for each would cost more than they did
 	}
 	if fields > 0 {
 		fields = lines
@@ -116,13 +121,27 @@ func (s *Shown) Conceal(x *exchange.Exchange) {
 	}
 }
 
-// Take takes credentials out of every place where endpoints are not to see them, whether they were looked for or not.
-func (s *Shown) Take(x *exchange.Exchange) {
+// Take takes credentials out of every place where endpoints are not to see them, whether they were looked for or not: with Forward, those
+// that were accepted stay. What another method accepted and forwards stays too.
+func (s *Shown) Take(x *exchange.Exchange, finding Finding) {
 	s.Conceal(x)
-	if !s.Forward {
-		s.takeCookie(x)
-		s.takeField(x)
+	if s.Forward && finding == Accepted {
+		s.putBack(x)
+		return
 	}
+	s.takeCookie(x)
+	s.takeField(x)
+}
+
+// Vouched says whether the value of a field is the credential that a method accepted and that endpoints are to see, see
+// exchange.Exchange.Vouched: by itself, or with one word for its scheme in front. Nothing else may stand beside it, or a client could hide
+// a forged credential next to its good one.
+func Vouched(x *exchange.Exchange, value string) bool {
+	if x.Vouched == "" || value == x.Vouched {
+		return x.Vouched != ""
+	}
+	end := strings.IndexAny(value, " \t")
+	return end > 0 && strings.TrimLeft(value[end:], " \t") == x.Vouched
 }
 
 func (s *Shown) isHeader(f *exchange.Field) bool {
@@ -135,8 +154,8 @@ func (s *Shown) inField(value string) (credential string, ok bool) {
 	if n == 0 {
 		return value, true
 	}
-	if len(value) >= n && strings.EqualFold(value[:n], s.Scheme) && (len(value) == n || value[n] == ' ') {
-		return strings.TrimLeft(value[n:], " "), true
+	if len(value) >= n && strings.EqualFold(value[:n], s.Scheme) && (len(value) == n || value[n] == ' ' || value[n] == '\t') {
+		return strings.TrimLeft(value[n:], " \t"), true
 	}
 	return value, s.Bare && s.known != exchange.Authorization && value != ""
 }
@@ -170,7 +189,7 @@ func (s *Shown) takeField(x *exchange.Exchange) {
 		if !s.isHeader(&all[i]) {
 			continue
 		}
-		if _, ok := s.inField(all[i].Value); ok {
+		if _, ok := s.inField(all[i].Value); ok && !Vouched(x, all[i].Value) {
 			shown = true
 		} else {
 			others = append(others, all[i])
@@ -189,18 +208,71 @@ func (s *Shown) takeField(x *exchange.Exchange) {
 	}
 }
 
+// aside is the name of a Cookie field that was set aside. It is told from a client's by where the text lies, not by the text, so that nobody
+// can send one, and one that went on by mistake would be a cookie like others (RFC 9113 §8.2.3 splits them in the same way).
+var aside = strings.Clone("Cookie")
+
+// SetAside says whether a field holds cookies that are credentials which endpoints are not to see. No service is to be sent it.
+func SetAside(f *exchange.Field) bool {
+	return f.Known == exchange.Cookie && unsafe.StringData(f.Name) == unsafe.StringData(aside)
+}
+
+// setAside moves the credential's cookies into fields of their own, which stay until Take.
+func (s *Shown) setAside(x *exchange.Exchange) {
+	h := &x.Request.Header
+	emptied := false
+	for i := range h.Len() {
+		f := &h.All()[i]
+		if f.Known != exchange.Cookie || SetAside(f) {
+			continue
+		}
+		value := f.Value
+		rest, any := without(value, ';', s.isCookie)
+		if !any {
+			continue
+		}
+		f.Value = strings.Trim(rest, " \t")
+		emptied = emptied || f.Value == ""
+		for value != "" {
+			var pair string
+			if pair, value, _ = strings.Cut(value, ";"); s.isCookie(pair) {
+				h.Append(exchange.Cookie, aside, strings.Trim(pair, " \t"))
+			}
+		}
+	}
+	if emptied {
+		dropEmptyCookies(h)
+	}
+}
+
+// putBack lets endpoints see the credential's cookies though another method had set them aside.
+func (s *Shown) putBack(x *exchange.Exchange) {
+	all := x.Request.Header.All()
+	for i := range all {
+		if SetAside(&all[i]) && s.isCookie(all[i].Value) {
+			all[i].Name = exchange.Cookie.String()
+		}
+	}
+}
+
+func (s *Shown) isCookie(pair string) bool { _, ok := s.inCookie(pair); return ok }
+
 // takeCookie takes the credential's cookies out, and with the last cookie the field.
 func (s *Shown) takeCookie(x *exchange.Exchange) {
 	if s.Cookie == "" {
 		return
 	}
+	// A cookie that another method vouches for stays, and that method puts it back.
 	all := x.Request.Header.All()
 	emptied := false
 	for i := range all {
 		if all[i].Known != exchange.Cookie {
 			continue
 		}
-		if rest, any := without(all[i].Value, ';', func(pair string) bool { _, ok := s.inCookie(pair); return ok }); any {
+		if rest, any := without(all[i].Value, ';', func(pair string) bool {
+			one, ok := s.inCookie(pair)
+			return ok && (x.Vouched == "" || one != x.Vouched)
+		}); any {
 			all[i].Value = strings.Trim(rest, " \t")
 			emptied = emptied || all[i].Value == ""
 		}
@@ -210,17 +282,16 @@ func (s *Shown) takeCookie(x *exchange.Exchange) {
 	}
 }
 
+// dropEmptyCookies takes fields out that no cookie is left in, and leaves all others where they stand.
 func dropEmptyCookies(h *exchange.Fields) {
-	var kept []exchange.Field
-	for _, f := range h.All() {
-		if f.Known == exchange.Cookie && f.Value != "" {
-			kept = append(kept, f)
+	const nameless = "" // nobody can send such a field
+	all := h.All()
+	for i := range all {
+		if all[i].Known == exchange.Cookie && all[i].Value == "" {
+			all[i].Known, all[i].Name = exchange.Other, nameless
 		}
 	}
-	h.Del(exchange.Cookie)
-	for _, f := range kept {
-		h.Append(f.Known, f.Name, f.Value)
-	}
+	h.DelHeader(nameless)
 }
 
 // unescape undoes what the query of a form escapes. Escapes that are none are left as they are.

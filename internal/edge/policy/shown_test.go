@@ -36,8 +36,13 @@ func rest(x *exchange.Exchange) string {
 	if x.Request.Query != "" {
 		all[0] += "?" + x.Request.Query
 	}
-	for _, f := range x.Request.Header.All() {
-		all = append(all, f.Name+": "+f.Value)
+	for i := range x.Request.Header.All() {
+		f := &x.Request.Header.All()[i]
+		name := f.Name
+		if SetAside(f) {
+			name = "aside"
+		}
+		all = append(all, name+": "+f.Value)
 	}
 	return strings.Join(all, " | ")
 }
@@ -57,10 +62,10 @@ func TestShown(t *testing.T) {
 		if after := rest(request); after != left {
 			t.Errorf("%s: %s is left, want %s", before, after, left)
 		}
-		if again, m := s.Find(request); (s.Cookie == "" || s.Forward) && (again != got || m != n) {
+		if again, m := s.Find(request); m != n || n == 1 && again != got {
 			t.Errorf("%s: another method finds %q, %d times", before, again, m)
 		}
-		if s.Take(request); rest(request) != sent {
+		if s.Take(request, Accepted); rest(request) != sent {
 			t.Errorf("%s: %s goes on, want %s", before, rest(request), sent)
 		}
 		if request.Request.Target != target { // signatures are made over it
@@ -77,6 +82,9 @@ func TestShown(t *testing.T) {
 	f(kept, request("/", "X-Api-Key: b"), "b", 1, "/ | X-Api-Key: b", "/ | X-Api-Key: b")
 	f(key, request("/", "X-Api-Key:"), "", 1, "/ | X-Api-Key: ", "/")
 	f(key, request("/", "X-Api-Key: a", "X-Api-Key: a"), "", 2, "/ | X-Api-Key: a | X-Api-Key: a", "/")
+	f(bearer, request("/", "Authorization: Bearer\ta"), "a", 1, "/ | Authorization: Bearer\ta", "/")
+	f(bearer, request("/", "Authorization: Bearer \t a"), "a", 1, "/ | Authorization: Bearer \t a", "/")
+	f(bearer, request("/", "Authorization: Bearer\va", "Accept: b"), "", 0, "/ | Authorization: Bearer\va | Accept: b", "/ | Authorization: Bearer\va | Accept: b")
 	// Schemes, where they have to be and where they may be.
 	f(bearer, request("/", "Authorization: bEARER  a"), "a", 1, "/ | Authorization: bEARER  a", "/")
 	f(bearer, request("/", "Authorization: Bearer"), "", 1, "/ | Authorization: Bearer", "/")
@@ -100,15 +108,76 @@ func TestShown(t *testing.T) {
 	f(key, request("/p?key=a&key=b&c"), "", 2, "/p?c", "/p?c")
 	f(key, request("/p?Key=a&keys=b&ke=c&%6Bez=d"), "", 0, "/p?Key=a&keys=b&ke=c&%6Bez=d", "/p?Key=a&keys=b&ke=c&%6Bez=d")
 	// Cookies.
-	f(key, request("/", `Cookie: a=b; k="c"; d=e`, "Cookie: f=g"), "c", 1, "/ | Cookie: a=b; d=e | Cookie: f=g", "/ | Cookie: a=b; d=e | Cookie: f=g")
-	f(key, request("/", "Cookie: k=c", "Accept: a", "Cookie: f=g"), "c", 1, "/ | Accept: a | Cookie: f=g", "/ | Accept: a | Cookie: f=g")
-	f(key, request("/", "Cookie: k"), "", 1, "/", "/")
-	f(key, request("/", `Cookie: k="`), `"`, 1, "/", "/")
+	f(key, request("/", `Cookie: a=b; k="c"; d=e`, "Cookie: f=g"), "c", 1, `/ | Cookie: a=b; d=e | Cookie: f=g | aside: k="c"`, "/ | Cookie: a=b; d=e | Cookie: f=g")
+	f(key, request("/", "Cookie: k=c", "Accept: a", "Cookie: f=g"), "c", 1, "/ | Accept: a | Cookie: f=g | aside: k=c", "/ | Accept: a | Cookie: f=g")
+	f(key, request("/", "Cookie: k"), "", 1, "/ | aside: k", "/")
+	f(key, request("/", `Cookie: k="`), `"`, 1, `/ | aside: k="`, "/")
 	f(kept, request("/", "Cookie: k=c"), "c", 1, "/ | Cookie: k=c", "/ | Cookie: k=c")
 	f(key, request("/", "Cookie: K=a; kk=b"), "", 0, "/ | Cookie: K=a; kk=b", "/ | Cookie: K=a; kk=b")
 	// In two places.
+	f(kept, request("/", "Cookie: k=a; k=b"), "", 2, "/ | Cookie: k=a; k=b", "/ | Cookie: k=a; k=b")
+	x := request("/", "Cookie: a=b"+strings.Repeat(";k", 1000))
+	if _, n := key.Find(x); n != 2 || rest(x) != "/ | Cookie: a=b" {
+		t.Errorf("%d times, %d fields are left", n, x.Request.Header.Len())
+	}
 	f(kept, request("/?key=a", "Cookie: k=a"), "", 2, "/ | Cookie: k=a", "/ | Cookie: k=a")
 	f(key, request("/?key=a", "X-Api-Key: a"), "", 2, "/ | X-Api-Key: a", "/")
+}
+
+// inCookies says whether one of the cookies of a field is the credential.
+func (s *Shown) inCookies(value string) bool {
+	for pair := range strings.SplitSeq(value, ";") {
+		if s.isCookie(pair) {
+			return true
+		}
+	}
+	return false
+}
+
+// A cookie that one method does not forward and another accepts and forwards is left for endpoints; a client cannot send one that counts as
+// set aside.
+func TestShownVouched(t *testing.T) {
+	hides, forwards := Shown{Header: "X-A", Cookie: "k"}, Shown{Header: "X-B", Cookie: "k", Forward: true}
+	for _, s := range []*Shown{&hides, &forwards} {
+		if err := s.Check(noOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, order := range [][2]*Shown{{&hides, &forwards}, {&forwards, &hides}} {
+		x := request("/", "Cookie: a=b; k=c; d=e", "Cookie: k2=f")
+		hides.Find(x)
+		if got, times := forwards.Find(x); got != "c" || times != 1 {
+			t.Errorf("the second method finds %q, %d times", got, times)
+		}
+		x.Vouched = "c"
+		for _, s := range order {
+			if s == &forwards {
+				s.Take(x, Accepted)
+			} else {
+				s.Take(x, Refused)
+			}
+		}
+		if got := rest(x); got != "/ | Cookie: a=b; d=e | Cookie: k2=f | Cookie: k=c" {
+			t.Error(got)
+		}
+	}
+	x := request("/", "Cookie: k=c", "Cookie: a=b")
+	if all := x.Request.Header.All(); SetAside(&all[0]) {
+		t.Error("a client's cookie counts as set aside")
+	}
+	// What stands in a field beside what was accepted is not it.
+	x.Vouched = "good"
+	for value, want := range map[string]bool{
+		"good": true, "Bearer good": true, "Bearer\tgood": true, "bearer  \tgood": true,
+		"": false, "bad": false, "Bearer bad good": false, "Bearer bad, Bearer good": false, "Bearer bad,good": false, "Bearer good bad": false, " good": false, "Bearer xgood": false,
+	} {
+		if got := Vouched(x, value); got != want {
+			t.Errorf("%q: %t", value, got)
+		}
+	}
+	if x.Vouched = ""; Vouched(x, "") || Vouched(x, "Bearer ") {
+		t.Error("nothing is vouched for")
+	}
 }
 
 func TestShownCheck(t *testing.T) {
@@ -150,10 +219,13 @@ func FuzzShown(f *testing.F) {
 			h.Add("Cookie", cookie)
 			h.Add("Accept", "kept")
 			_, before := s.Find(x)
+			if before == 1 && s.inCookies(cookie) && !strings.Contains(rest(x), "aside") {
+				t.Fatalf("%q is not set aside: %s", cookie, rest(x))
+			}
 			if before == 0 && (x.Request.Query != query || h.Len() != 4 || h.All()[2].Value != cookie) {
 				t.Fatalf("%q %q became %s", query, cookie, rest(x))
 			}
-			s.Take(x)
+			s.Take(x, Unasked)
 			x.Request.Target = "/?" + x.Request.Query
 			if text, times := s.Find(x); times != 0 {
 				t.Fatalf("%q is left of %q %q %q %q", text, authorization, cookie, query, field)

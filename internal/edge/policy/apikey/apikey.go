@@ -83,6 +83,7 @@ func (k *running) Authenticate(x *exchange.Exchange) policy.Finding {
 	case times == 0:
 		return policy.Nothing
 	case times > 1:
+		x.Judge(Kind.Name, "twice")
 		x.Fail(fault.New(fault.BadCredential, nil))
 		return policy.Refused
 	case !wellFormed(key):
@@ -99,6 +100,9 @@ func (k *running) Authenticate(x *exchange.Exchange) policy.Finding {
 	c.Use(now)
 	x.Caller.Consumer, x.Caller.Credential = c.Consumer, c.ID
 	x.Caller.Scopes, x.Caller.ScopeList = c.Scopes, c.ScopeList
+	if k.places.Forward {
+		x.Vouched = key
+	}
 	return policy.Accepted
 }
 
@@ -120,7 +124,7 @@ func (k *running) Challenge(x *exchange.Exchange, finding policy.Finding) {
 func (k *running) Conceal(x *exchange.Exchange) { k.places.Conceal(x) }
 
 // Hide implements policy.Authenticator.
-func (k *running) Hide(x *exchange.Exchange) { k.places.Take(x) }
+func (k *running) Hide(x *exchange.Exchange, finding policy.Finding) { k.places.Take(x, finding) }
 
 // wellFormed says whether something may be a key at all: visible ASCII, and when it begins like one of ours, with the right checksum. That can
 // be computed by anyone, so refusing early tells nothing.

@@ -101,12 +101,12 @@ func TestAPIKey(t *testing.T) {
 	f("{}", "/", []string{"X-Api-Key: " + strings.Repeat("a", 512)}, "401 / X-Api-Key: "+strings.Repeat("a", 512)+" (unknown)")
 	f("{}", "/", []string{"X-Api-Key: " + strings.Repeat("a", 513)}, "401 / X-Api-Key: "+strings.Repeat("a", 513)+" (malformed)")
 	// Two are one too many, also when they are the same.
-	f("{}", "/", []string{"X-Api-Key: KEY", "x-api-key: KEY"}, "400 / X-Api-Key: KEY x-api-key: KEY ()")
+	f("{}", "/", []string{"X-Api-Key: KEY", "x-api-key: KEY"}, "400 / X-Api-Key: KEY x-api-key: KEY (twice)")
 	const all = "{query: key, cookie: k}"
-	f(all, "/?key=FOREIGN&a=b", []string{"X-Api-Key: FOREIGN"}, "400 /?a=b X-Api-Key: FOREIGN ()")
-	f(all, "/?key=FOREIGN&key=KEY", nil, "400 / ()")
-	f(all, "/", []string{"Cookie: a=b; k=KEY", "Cookie: k=KEY"}, "400 / Cookie: a=b ()")
-	f(all, "/?key=KEY", []string{"Cookie: k=KEY; c=d"}, "400 / Cookie: c=d ()")
+	f(all, "/?key=FOREIGN&a=b", []string{"X-Api-Key: FOREIGN"}, "400 /?a=b X-Api-Key: FOREIGN (twice)")
+	f(all, "/?key=FOREIGN&key=KEY", nil, "400 / (twice)")
+	f(all, "/", []string{"Cookie: a=b; k=KEY", "Cookie: k=KEY"}, "400 / Cookie: a=b (twice)")
+	f(all, "/?key=KEY", []string{"Cookie: k=KEY; c=d"}, "400 / Cookie: c=d Cookie: k=KEY (twice)")
 	// Authorization, and what else may stand in it.
 	const auth = "{header: authorization, scheme: ApiKey}"
 	f(auth, "/", []string{"Authorization: apikey  FOREIGN"}, "foreign /")
@@ -133,7 +133,7 @@ func TestAPIKey(t *testing.T) {
 	f(all, "/", []string{"Cookie: k=KEY"}, "ID /")
 	f(all, "/", []string{`Cookie: a=b; k="FOREIGN"; c=d`, "Cookie: e=f"}, "foreign / Cookie: a=b; c=d Cookie: e=f")
 	f(all, "/", []string{"Cookie: k=FOREIGN", "Accept: a", "Cookie: e=f"}, "foreign / Accept: a Cookie: e=f")
-	f(all, "/", []string{"Cookie: a=b; k=OTHER"}, "401 / Cookie: a=b (unknown)")
+	f(all, "/", []string{"Cookie: a=b; k=OTHER"}, "401 / Cookie: a=b Cookie: k=OTHER (unknown)")
 	f(all, "/", []string{"Cookie: K=KEY; kk=KEY"}, "401 / Cookie: K=KEY; kk=KEY ()")
 	f("{cookie: k, forward: true}", "/", []string{"Cookie: a=b; k=FOREIGN"}, "foreign / Cookie: a=b; k=FOREIGN")
 }

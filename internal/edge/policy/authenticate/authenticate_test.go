@@ -29,7 +29,7 @@ func (m word) Challenge(x *exchange.Exchange, _ policy.Finding) {
 	x.Challenges = append(x.Challenges, m.field)
 }
 
-func (m word) Hide(x *exchange.Exchange) { x.Request.Header.DelHeader(m.field) }
+func (m word) Hide(x *exchange.Exchange, _ policy.Finding) { x.Request.Header.DelHeader(m.field) }
 
 func kind(name string, m word) policy.Kind {
 	return policy.Kind{Name: name, Build: func(policy.Options) (any, error) { return m, nil }}

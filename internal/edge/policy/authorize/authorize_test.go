@@ -191,7 +191,7 @@ func TestRefused(t *testing.T) {
 	f(`claims: {a: {b: c}}`, `claims.a`)
 	f(`condition: ""`, "authorize asks for nothing")
 	// A mistake in a condition is told at its place in the file, when the file has the expression as it is.
-	f(`condition: request.metod == "GET"`, `test.yaml:1:12: condition: there is no "request.metod"; there are request.method`)
+	f(`condition: request.metod == "GET"`, `test.yaml:1:12: condition: there is no "request.metod"; did you mean request.method?`)
 	f(`condition: true && request.method == 1 # what`, `test.yaml:1:35: condition: found no matching overload`)
 	f(`{"groups": [é], condition: 'true && request.method == 1'}`, `test.yaml:1:52: condition: found no matching overload`)
 	f(`condition: "true && request.method == 1"`, `test.yaml:1:36: condition: found no matching overload`)

@@ -67,6 +67,7 @@ func (r *running) Authenticate(x *exchange.Exchange) policy.Finding {
 		return policy.Nothing
 	}
 	if x.Request.Header.Count(exchange.Authorization) > 1 {
+		x.Judge(Kind.Name, "twice")
 		x.Fail(fault.New(fault.BadCredential, nil))
 		return policy.Refused
 	}
@@ -98,6 +99,9 @@ func (r *running) Authenticate(x *exchange.Exchange) policy.Finding {
 	x.Caller.Consumer, x.Caller.Credential = c.Consumer, c.ID
 	x.Caller.Scopes, x.Caller.ScopeList = c.Scopes, c.ScopeList
 	x.Caller.Subject = c.Name
+	if r.forward {
+		x.Vouched = value
+	}
 	return policy.Accepted
 }
 
@@ -107,21 +111,30 @@ func (r *running) Challenge(x *exchange.Exchange, _ policy.Finding) {
 }
 
 // Hide implements policy.Authenticator.
-func (r *running) Hide(x *exchange.Exchange) {
-	if _, found := find(&x.Request.Header); found && !r.forward {
-		x.Request.Header.Del(exchange.Authorization)
+func (r *running) Hide(x *exchange.Exchange, finding policy.Finding) {
+	h := &x.Request.Header
+	if _, found := find(h); !found || r.forward && finding == policy.Accepted {
+		return
 	}
+	if value, _ := h.Get(exchange.Authorization); h.Count(exchange.Authorization) == 1 && policy.Vouched(x, value) {
+		return
+	}
+	h.Del(exchange.Authorization)
 }
 
-// find gives what stands behind the word Basic.
+// find gives what stands behind the word Basic, which ends at a space or, as lenient endpoints read it too, at a tab.
 func find(h *exchange.Fields) (value string, found bool) {
 	fields := h.All()
 	for i := range fields {
 		if fields[i].Known != exchange.Authorization {
 			continue
 		}
-		if scheme, rest, _ := strings.Cut(fields[i].Value, " "); len(scheme) == len("Basic") && strings.EqualFold(scheme, "Basic") {
-			return strings.TrimLeft(rest, " "), true
+		scheme, rest := fields[i].Value, ""
+		if end := strings.IndexAny(scheme, " \t"); end >= 0 {
+			scheme, rest = scheme[:end], scheme[end:]
+		}
+		if strings.EqualFold(scheme, "Basic") {
+			return strings.TrimLeft(rest, " \t"), true
 		}
 	}
 	return "", false

@@ -37,6 +37,7 @@ type forwardAuth struct {
 	// copied go to the service, granted from its consent to the endpoint, told from its refusal to the client.
 	copied, granted, told         []field
 	both                          *exchange.Names // of those copied and granted
+	judges                        bool            // Authorization is one of those copied
 	consumerHeader, subjectHeader string
 	consumers                     *consumer.Directory
 	memory                        *memory // nil when nothing is remembered
@@ -60,7 +61,8 @@ var errStranger = errors.New("the service that authenticates names no consumer o
 // Authenticate implements policy.Authenticator.
 func (p *forwardAuth) Authenticate(x *exchange.Exchange) policy.Finding {
 	q := &x.Request
-	if q.Header.Count(exchange.Authorization) > 1 && p.copies(&exchange.Field{Known: exchange.Authorization}) != nil {
+	if p.judges && q.Header.Count(exchange.Authorization) > 1 {
+		x.Judge(name, "twice")
 		x.Fail(fault.New(fault.BadCredential, nil))
 		return policy.Refused
 	}
@@ -99,8 +101,12 @@ func (p *forwardAuth) Authenticate(x *exchange.Exchange) policy.Finding {
 	return found
 }
 
-// copies gives the option by which a field of the request goes to the service; nil when none does.
+// copies gives the option by which a field of the request goes to the service; nil when none does. A cookie that is the credential of
+// another method and hidden from endpoints is hidden from services too.
 func (p *forwardAuth) copies(f *exchange.Field) *field {
+	if policy.SetAside(f) {
+		return nil
+	}
 	for i := range p.copied {
 		c := &p.copied[i]
 		if f.Known == c.known && (f.Known != exchange.Other || strings.EqualFold(f.Name, c.name)) {
@@ -230,6 +236,9 @@ func (p *forwardAuth) accept(x *exchange.Exchange, c *consent) policy.Finding {
 	}
 	x.Caller = caller
 	x.Refusal = c
+	if value, there := x.Request.Header.Get(exchange.Authorization); there && p.judges {
+		x.Vouched = value // all of it was judged, its scheme too
+	}
 	return policy.Accepted
 }
 
@@ -288,9 +297,14 @@ func (p *forwardAuth) Reserves() (names []string) {
 	return names
 }
 
-// Hide implements policy.Authenticator: the service's fields take the place of the client's, whoever was accepted. Credentials stay, since
-// they are the service's to judge and often the endpoint's too.
-func (p *forwardAuth) Hide(x *exchange.Exchange) {
+// Hide implements policy.Authenticator: the service's fields take the place of the client's, whoever was accepted. An Authorization that the
+// service accepted stays, since it is often the endpoint's too; one that the service was to judge and did not accept goes.
+func (p *forwardAuth) Hide(x *exchange.Exchange, finding policy.Finding) {
+	if h := &x.Request.Header; p.judges && finding != policy.Accepted {
+		if value, _ := h.Get(exchange.Authorization); h.Count(exchange.Authorization) != 1 || !policy.Vouched(x, value) {
+			h.Del(exchange.Authorization)
+		}
+	}
 	x.Request.Reserve(p.both)
 	c, ok := x.Refusal.(*consent)
 	if !ok {

@@ -153,6 +153,60 @@ func TestForgedFieldsAreRemovedWithoutConsent(t *testing.T) {
 	}
 }
 
+// An Authorization that the service did not accept does not reach the endpoint as if it had, whoever was accepted.
+func TestUnacceptedAuthorization(t *testing.T) {
+	service := decides(t, func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer good" {
+			rw.WriteHeader(401)
+		}
+	})
+	use := func(options string) policytest.Use {
+		return policytest.Use{Kind: Kind, YAML: fmt.Sprintf("{url: '%s'%s}", service, options)}
+	}
+	vouches := policy.Kind{Name: "other", Build: func(policy.Options) (any, error) { return accepts{vouched: "forged"}, nil }}
+	f := func(authorization, want string, uses ...policytest.Use) {
+		t.Helper()
+		x := policytest.New(t).Policies(uses...).Ask("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: " + authorization + "\r\n\r\n")
+		if got, _ := x.Request.Header.Get(exchange.Authorization); x.Fault != nil || x.Answered() || got != want {
+			t.Errorf("%s: %v, the endpoint gets %q, want %q", authorization, x.Fault, got, want)
+		}
+	}
+	another := policytest.Use{Kind: other, YAML: "{}"}
+	f("Bearer good", "Bearer good", use(""))
+	f("Bearer forged", "", another, use(""))
+	f("Bearer forged", "", use(""), another)
+	f("Bearer forged", "Bearer forged", use(", request_headers: [Cookie]"), another) // not its to judge
+	f("Bearer forged", "Bearer forged", use(""), policytest.Use{Kind: vouches, YAML: "{}"})
+	f("Bearer good forged", "", use(""), another)
+}
+
+// The cookie of another method that is kept from endpoints is kept from the service too.
+func TestCookieOfAnother(t *testing.T) {
+	var got atomic.Value
+	service := decides(t, func(_ http.ResponseWriter, r *http.Request) { got.Store(strings.Join(r.Header["Cookie"], "; ")) })
+	places := &policy.Shown{Cookie: "key"}
+	shows := policy.Kind{Name: "shows", Build: func(o policy.Options) (any, error) { return looks{places}, places.Check(o) }}
+	for _, cache := range []string{"", ", cache: 1h"} {
+		r := policytest.New(t).Policies(policytest.Use{Kind: shows, YAML: "{}"}, policytest.Use{Kind: Kind, YAML: fmt.Sprintf("{url: '%s'%s}", service, cache)})
+		x := r.Ask("GET / HTTP/1.1\r\nHost: a\r\nCookie: a=b; key=s3cr3t; c=d\r\n\r\n")
+		if x.Fault != nil || got.Load() != "a=b; c=d" || strings.Contains(header(x), "s3cr3t") {
+			t.Errorf("%v, the service gets %q, the endpoint\n%s", x.Fault, got.Load(), header(x))
+		}
+	}
+}
+
+// looks is a method that refuses what it finds.
+type looks struct{ places *policy.Shown }
+
+func (l looks) Authenticate(x *exchange.Exchange) policy.Finding {
+	if _, times := l.places.Find(x); times > 0 {
+		return policy.Refused
+	}
+	return policy.Nothing
+}
+func (looks) Challenge(*exchange.Exchange, policy.Finding)        {}
+func (l looks) Hide(x *exchange.Exchange, finding policy.Finding) { l.places.Take(x, finding) }
+
 // other accepts everybody; anonymous lets those in who show nothing.
 var (
 	other     = policy.Kind{Name: "other", Build: func(policy.Options) (any, error) { return accepts{}, nil }}
@@ -162,11 +216,14 @@ var (
 	asks = policy.Kind{Name: "asks", Build: func(policy.Options) (any, error) { return challenges{}, nil }}
 )
 
-type accepts struct{}
+type accepts struct{ vouched string }
 
-func (accepts) Authenticate(*exchange.Exchange) policy.Finding { return policy.Accepted }
-func (accepts) Challenge(*exchange.Exchange, policy.Finding)   {}
-func (accepts) Hide(*exchange.Exchange)                        {}
+func (a accepts) Authenticate(x *exchange.Exchange) policy.Finding {
+	x.Vouched = a.vouched
+	return policy.Accepted
+}
+func (accepts) Challenge(*exchange.Exchange, policy.Finding) {}
+func (accepts) Hide(*exchange.Exchange, policy.Finding)      {}
 
 type challenges struct{}
 
@@ -174,7 +231,7 @@ func (challenges) Authenticate(*exchange.Exchange) policy.Finding { return polic
 func (challenges) Challenge(x *exchange.Exchange, _ policy.Finding) {
 	x.Challenges = append(x.Challenges, "Asks")
 }
-func (challenges) Hide(*exchange.Exchange) {}
+func (challenges) Hide(*exchange.Exchange, policy.Finding) {}
 
 // The client gets the service's refusal, as far as the operator lets it.
 func TestRefused(t *testing.T) {
@@ -365,7 +422,7 @@ func TestFailsClosed(t *testing.T) {
 		if f := ask(t, r); f.RetryAfter < 1 {
 			t.Errorf("Retry-After is %d", f.RetryAfter)
 		}
-		if text := log.String(); strings.Count(text, "\n") != 1 || strings.Contains(text, "s3cr3t") || !strings.Contains(text, "service="+service+"/a") {
+		if text := log.String(); strings.Count(text, "\n") != 1 || strings.Contains(text, "s3cr3t") || !strings.Contains(text, "service="+service+"/a") || !strings.Contains(text, "has status 503") {
 			t.Errorf("the log:\n%s", text)
 		}
 		// A new revision with the same options does not forget.
@@ -490,7 +547,7 @@ func (lacking) Authenticate(*exchange.Exchange) policy.Finding { return policy.S
 func (lacking) Challenge(x *exchange.Exchange, _ policy.Finding) {
 	x.Challenges = append(x.Challenges, "insufficient_scope")
 }
-func (lacking) Hide(*exchange.Exchange) {}
+func (lacking) Hide(*exchange.Exchange, policy.Finding) {}
 
 // Where another method found a good token that lacks scopes, the answer says so, unless the service accepts.
 func TestScopesOfAnother(t *testing.T) {
@@ -661,6 +718,37 @@ func TestCache(t *testing.T) {
 	f("GET /stranger HTTP/1.1|Host: h", 1)
 	who.Store("acme")
 	f("GET /stranger HTTP/1.1|Host: h", 1)
+}
+
+// A consent to a sub-request of one method is none to another.
+func TestCacheOfAnotherMethod(t *testing.T) {
+	service := decides(t, func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			rw.WriteHeader(403)
+		}
+	})
+	for _, uses := range [][2]string{{"GET", "POST"}, {"HEAD", "POST"}} {
+		w := policytest.New(t)
+		build := func(method string) func(o policy.Options) (any, error) {
+			return func(o policy.Options) (any, error) {
+				built, err := build(o)
+				if err == nil {
+					built.(*settings).options.Method = method
+				}
+				return built, err
+			}
+		}
+		// Both in one revision, or the memory of the first would be gone.
+		first := w.Policies(policytest.Use{Kind: policy.Kind{Name: name, Build: build(uses[0])}, YAML: fmt.Sprintf("{url: '%s', cache: 1h}", service)},
+			policytest.Use{Kind: policy.Kind{Name: name, Build: build(uses[1])}, YAML: fmt.Sprintf("{url: '%s', cache: 1h}", service)},
+			policytest.Use{Kind: policy.Kind{Name: "authenticate", Build: func(policy.Options) (any, error) { return &policy.Terms{All: true}, nil }}, YAML: "{}"})
+		for range 2 {
+			x := first.Ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			if !x.Answered() || x.Response.Status != 403 {
+				t.Errorf("%q: the second was not asked", uses)
+			}
+		}
+	}
 }
 
 func TestCacheLifetime(t *testing.T) {

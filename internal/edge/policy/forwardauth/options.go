@@ -157,12 +157,13 @@ func (s *settings) Bind(w *policy.World) (any, error) {
 		consumerHeader: s.options.ConsumerHeader, subjectHeader: s.options.SubjectHeader, consumers: w.Consumers,
 	}
 	p.both = both(s.options.RequestHeaders, s.options.ResponseHeaders)
+	p.judges = p.copies(&exchange.Field{Known: exchange.Authorization}) != nil
 	asked := fmt.Sprintf("%x %s", sha256.Sum256([]byte(s.url.String())), client.Identity())
 	p.service = policy.Hold(w.State, name, asked, func() *service {
 		return newService(client, where, s.options.Concurrency, s.options.Timeout.Std()+time.Second, w.Log)
 	})
 	if c := &s.options; c.Cache > 0 {
-		taken := fmt.Sprintf("%q %s %s %s %s", c.ResponseHeaders, c.ConsumerHeader, c.SubjectHeader, c.Cache, c.CacheSize)
+		taken := fmt.Sprintf("%s %q %s %s %s %s", c.Method, c.ResponseHeaders, c.ConsumerHeader, c.SubjectHeader, c.Cache, c.CacheSize)
 		p.memory = policy.Hold(w.State, name+" memory", asked+" "+taken, func() *memory {
 			return newMemory(uint64(c.CacheSize), c.Cache.Std(), where)
 		})

@@ -25,16 +25,19 @@ type service struct {
 	place   string // for people: the URL without its query
 
 	accepted, refused, failed, shed atomic.Uint64
+
+	why atomic.Pointer[string] // the last failure, for people
 }
 
 func newService(client *fetch.Client, place string, concurrency int, probe time.Duration, log *slog.Logger) *service {
+	s := &service{client: client, place: place}
 	b, err := breaker.New(breaker.Settings{
 		ConsecutiveErrors: 5, ErrorRatio: 0.5, Window: 10 * time.Second, MinVolume: 20, MaxActive: concurrency,
 		Cooldown: time.Second, MaxCooldown: 30 * time.Second, Jitter: 0.2, Probes: 1, Successes: 1, ProbeTimeout: probe,
 	}, clock.Now(), rand.Uint64, func(c breaker.Change) {
 		switch {
 		case c.To == breaker.Open:
-			log.Warn("a service that authenticates fails; requests that need it are answered 503", "policy", name, "service", place, "cause", c.Cause.String())
+			log.Warn("a service that authenticates fails; requests that need it are answered 503", "policy", name, "service", place, "cause", c.Cause.String(), "why", s.lastFailure())
 		case c.From == breaker.HalfOpen && c.To == breaker.Closed:
 			log.Info("a service that authenticates works again", "policy", name, "service", place)
 		}
@@ -42,7 +45,15 @@ func newService(client *fetch.Client, place string, concurrency int, probe time.
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	return &service{client: client, breaker: b, place: place}
+	s.breaker = b
+	return s
+}
+
+func (s *service) lastFailure() string {
+	if why := s.why.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 // unavailable is why the service could not be asked.
@@ -70,6 +81,8 @@ func (s *service) ask(r fetch.Request) (fetch.Response, *unavailable) {
 	if err != nil {
 		outcome = breaker.Failure
 		s.failed.Add(1)
+		why := err.Error() // names the URL without its query, and nothing of what was sent or received
+		s.why.Store(&why)
 		if status := response.Status; status != 0 && status != 502 && status != 503 && status != 504 {
 			// Some client may know how to make the service stumble; it is not to close the service to all others.
 			outcome = breaker.Excluded

@@ -1,9 +1,6 @@
 package introspection
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"slices"
 
@@ -34,22 +31,22 @@ func (p *introspection) Authenticate(x *exchange.Exchange) policy.Finding {
 	if word := p.judge(a, x.Conn); word != "" {
 		return refuse(x, word)
 	}
-	return p.accept(x, a)
+	return p.accept(x, a, text)
 }
 
-// unjudged is for a token nobody could be asked about.
+// unjudged is for a token nobody could be asked about, or nobody was because of its address: it may be a good one, so it is not called bad.
 func unjudged(x *exchange.Exchange, err error) policy.Finding {
-	word := "unavailable"
+	word, after := "unavailable", 1
 	switch {
 	case errors.Is(err, introspect.ErrFlood):
-		return refuse(x, "flood")
+		word = "flood"
 	case errors.Is(err, introspect.ErrMisconfigured):
-		word = "misconfigured"
+		word, after = "misconfigured", 10 // somebody has to look at it
 	case errors.Is(err, introspect.ErrBusy):
 		word = "busy"
 	}
 	x.Judge(name, word)
-	x.Fail(fault.New(fault.AuthUnavailable, err))
+	x.Fail(&fault.Fault{Kind: fault.AuthUnavailable, RetryAfter: after, Cause: err})
 	return policy.Refused
 }
 
@@ -64,7 +61,7 @@ func (p *introspection) judge(a *introspect.Answer, conn *exchange.Conn) string 
 	switch {
 	case !a.Active:
 		return a.Why
-	case a.Bound && !proven(a.Thumbprint, conn):
+	case !a.Holder.Proven(certificate(conn)):
 		return "not_bound"
 	case !oneOf(c.Issuers, a.Issuer):
 		return "issuer"
@@ -79,19 +76,16 @@ func (p *introspection) judge(a *introspect.Answer, conn *exchange.Conn) string 
 // oneOf says whether a word is one of those that must be there.
 func oneOf(words []string, word string) bool { return words == nil || slices.Contains(words, word) }
 
-// proven says whether the caller has shown, in the handshake, the certificate that a token is bound to (RFC 8705 §3).
-func proven(thumbprint string, conn *exchange.Conn) bool {
-	if thumbprint == "" || conn.TLS == nil || conn.TLS.Client == nil {
-		return false
+// certificate is what the caller has shown in the handshake, nil for nothing.
+func certificate(conn *exchange.Conn) []byte {
+	if conn.TLS == nil || conn.TLS.Client == nil {
+		return nil
 	}
-	sum := sha256.Sum256(conn.TLS.Client.Raw)
-	var text [43]byte
-	base64.RawURLEncoding.Encode(text[:], sum[:])
-	return len(thumbprint) == len(text) && subtle.ConstantTimeCompare(text[:], []byte(thumbprint)) == 1
+	return conn.TLS.Client.Raw
 }
 
 // accept says who calls.
-func (p *introspection) accept(x *exchange.Exchange, a *introspect.Answer) policy.Finding {
+func (p *introspection) accept(x *exchange.Exchange, a *introspect.Answer, text string) policy.Finding {
 	caller := exchange.Caller{
 		Credential: a.Client, Subject: a.Subject, Issuer: a.Issuer, Client: a.Client, Scopes: a.Scopes, ScopeList: a.ScopeList, Claims: a.Claims,
 	}
@@ -114,6 +108,9 @@ func (p *introspection) accept(x *exchange.Exchange, a *introspect.Answer) polic
 		return refuse(x, "unfit")
 	}
 	x.Caller = caller
+	if p.places.Forward {
+		x.Vouched = text
+	}
 	return policy.Accepted
 }
 
@@ -152,7 +149,7 @@ func (p *introspection) Challenge(x *exchange.Exchange, finding policy.Finding) 
 func (p *introspection) Conceal(x *exchange.Exchange) { p.places.Conceal(x) }
 
 // Hide implements policy.Authenticator.
-func (p *introspection) Hide(x *exchange.Exchange) { p.places.Take(x) }
+func (p *introspection) Hide(x *exchange.Exchange, finding policy.Finding) { p.places.Take(x, finding) }
 
 // Reserves implements policy.Reserver.
 func (p *introspection) Reserves() []string {

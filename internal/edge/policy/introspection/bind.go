@@ -35,11 +35,7 @@ func (u unbound) Bind(w *policy.World) (any, error) {
 	p.invalid = p.bare + `, error="invalid_token"`
 	p.insufficient = p.bare + `, error="insufficient_scope", scope="` + strings.Join(u.options.Scopes, " ") + `"`
 	c := &u.options
-	ca := ""
-	if c.CA != "" {
-		ca = u.place.Beside(c.CA)
-	}
-	client, err := fetch.New(fetch.Settings{CA: ca, Timeout: c.Timeout.Std(), MaxBody: maxAnswer, MaxConnections: min(c.Questions, 64)})
+	client, err := fetch.New(fetch.Settings{CA: u.ca, Timeout: c.Timeout.Std(), MaxBody: maxAnswer, MaxConnections: min(c.Questions, 64)})
 	if err != nil {
 		return nil, u.place.Errorf("ca", "%s", err)
 	}

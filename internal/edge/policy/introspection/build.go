@@ -17,6 +17,7 @@ type checked struct {
 	options Options
 	place   policy.Options
 	url     *url.URL
+	ca      string // the file; empty for the system's
 	places  policy.Shown
 	told    []told // by claim
 }
@@ -34,6 +35,9 @@ func build(o policy.Options) (any, error) {
 	}
 	if err := u.places.Check(o); err != nil {
 		return nil, err
+	}
+	if u.options.CA != "" {
+		u.ca = o.Beside(u.options.CA) // asked for here, or a reload would not see it change
 	}
 	for _, check := range []func() error{u.checkEndpoint, u.checkWords, u.checkTold} {
 		if err := check(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -195,7 +196,15 @@ func TestUnavailable(t *testing.T) {
 	i.fail(500)
 	f("canary-token", "503 unavailable")
 	i.fail(401)
-	f("canary-token", "503 misconfigured")
+	for range 10 { // and all the same while the endpoint is left alone
+		f("canary-token", "503 misconfigured")
+	}
+	if n := i.asked.Load(); n > 8 {
+		t.Errorf("%d questions: the endpoint is not left alone", n)
+	}
+	if x := r.Ask("GET /a HTTP/1.1\nHost: a\nAuthorization: Bearer other\n"); x.Fault == nil || x.Fault.RetryAfter == 0 {
+		t.Error("nobody says when to try again")
+	}
 	f("good", "introspection ann")
 	if text := log.String(); !strings.Contains(text, "level=ERROR") || strings.Contains(text, "canary") {
 		t.Errorf("log: %s", text)
@@ -208,7 +217,7 @@ func TestFlood(t *testing.T) {
 	for n := range 10 {
 		want := "401 inactive " + invalid
 		if n >= 3 {
-			want = "401 flood " + invalid
+			want = "503 flood"
 		}
 		if got := show(r, fmt.Sprint("Authorization: Bearer bad", n)); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
@@ -218,8 +227,8 @@ func TestFlood(t *testing.T) {
 		t.Errorf("%d questions", n)
 	}
 	x := r.Ask("GET / HTTP/1.1\nHost: a\nAuthorization: Bearer bad\n")
-	if x.Signals != exchange.AuthFailed {
-		t.Errorf("signals %b", x.Signals)
+	if x.Signals != 0 || x.Fault.RetryAfter != 1 { // nobody knows that it is a bad one
+		t.Errorf("signals %b, Retry-After %d", x.Signals, x.Fault.RetryAfter)
 	}
 }
 
@@ -304,7 +313,7 @@ func (other) Authenticate(x *exchange.Exchange) policy.Finding {
 	return policy.Accepted
 }
 func (other) Challenge(*exchange.Exchange, policy.Finding) {}
-func (other) Hide(*exchange.Exchange)                      {}
+func (other) Hide(*exchange.Exchange, policy.Finding)      {}
 
 // A token without the scopes is one method's refusal; another method may accept the caller.
 func TestScopesAmongOthers(t *testing.T) {
@@ -401,6 +410,31 @@ func TestOptions(t *testing.T) {
 	f(pair+"flood_rate: 0", "flood_rate")
 	f(pair+"ca: nowhere.pem", "nowhere.pem")
 	f(pair+"tll: 1s", "ttl")
+}
+
+// The file of authorities is asked for while the policy is built, so that a reload sees it change.
+func TestFileIsAskedFor(t *testing.T) {
+	asked := ""
+	kind := policy.Kind{Name: name, Build: func(o policy.Options) (any, error) {
+		if _, err := build(noting{o, &asked}); err != nil {
+			t.Error(err)
+		}
+		return nil, errors.New("built")
+	}}
+	if policytest.New(t).Refused(kind, "{endpoint: 'https://id.example/i', auth: none, ca: ca.pem}"); asked != "ca.pem" {
+		t.Errorf("asked for %q", asked)
+	}
+}
+
+// noting are options that note the file asked for.
+type noting struct {
+	policy.Options
+	asked *string
+}
+
+func (n noting) Beside(path string) string {
+	*n.asked = path
+	return n.Options.Beside(path)
 }
 
 func TestReport(t *testing.T) {

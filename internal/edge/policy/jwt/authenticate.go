@@ -15,6 +15,9 @@ import (
 // maxWait is how long a request waits for keys that are on their way.
 const maxWait = 2 * time.Second
 
+// retryAfter is what one who cannot be judged is told to wait, in seconds: keys are asked for again about as soon.
+const retryAfter = 5
+
 // Authenticate implements policy.Authenticator.
 func (p *jwt) Authenticate(x *exchange.Exchange) policy.Finding {
 	text, times := p.places.Find(x)
@@ -34,7 +37,7 @@ func (p *jwt) Authenticate(x *exchange.Exchange) policy.Finding {
 	if set == nil {
 		if set = p.wait(text); set == nil {
 			x.Judge(name, "no_keys")
-			x.Fail(fault.New(fault.AuthUnavailable, nil))
+			x.Fail(&fault.Fault{Kind: fault.AuthUnavailable, RetryAfter: retryAfter})
 			return policy.Refused
 		}
 	}
@@ -43,7 +46,10 @@ func (p *jwt) Authenticate(x *exchange.Exchange) policy.Finding {
 	if p.memory != nil {
 		if r, there := p.memory.cache.GetIfPresent(id); there {
 			if r.goodAt(now) && set.Holds(r.key) {
-				return p.accept(x, r)
+				if !r.holder.Proven(certificate(x.Conn)) {
+					return refuse(x, token.NotBound)
+				}
+				return p.accept(x, r, text)
 			}
 			p.memory.cache.Invalidate(id)
 		}
@@ -52,10 +58,21 @@ func (p *jwt) Authenticate(x *exchange.Exchange) policy.Finding {
 	if reason != token.Good {
 		return refuse(x, reason)
 	}
+	if !r.holder.Proven(certificate(x.Conn)) {
+		return refuse(x, token.NotBound) // and not remembered for one who may have stolen it
+	}
 	if p.memory != nil {
 		p.memory.cache.Set(id, r)
 	}
-	return p.accept(x, r)
+	return p.accept(x, r, text)
+}
+
+// certificate is what the caller has shown in the handshake, nil for nothing.
+func certificate(conn *exchange.Conn) []byte {
+	if conn.TLS == nil || conn.TLS.Client == nil {
+		return nil
+	}
+	return conn.TLS.Client.Raw
 }
 
 // wait asks for fresh keys for the key that a token names.
@@ -93,7 +110,7 @@ func (u *terms) remember(t *token.Token, length int) (*remembered, token.Reason)
 		return nil, token.BadClaim
 	}
 	r := &remembered{
-		key: t.Key.Identity(), fields: fields, scoped: true,
+		key: t.Key.Identity(), holder: token.HolderOf(t.Claims), fields: fields, scoped: true,
 		caller: exchange.Caller{
 			Subject: t.Subject, Issuer: t.Issuer, Client: t.Client, Scopes: t.Scopes, ScopeList: t.ScopeList, Claims: t.Claims,
 		},
@@ -126,7 +143,7 @@ func (u *terms) remember(t *token.Token, length int) (*remembered, token.Reason)
 const baseWeight = 512
 
 // accept says who calls, allocating nothing.
-func (p *jwt) accept(x *exchange.Exchange, r *remembered) policy.Finding {
+func (p *jwt) accept(x *exchange.Exchange, r *remembered, text string) policy.Finding {
 	caller := r.caller
 	if r.consumer != "" {
 		caller.Consumer = p.consumers.Consumer(r.consumer)
@@ -140,6 +157,9 @@ func (p *jwt) accept(x *exchange.Exchange, r *remembered) policy.Finding {
 		return policy.Short
 	}
 	x.Caller = caller
+	if p.places.Forward {
+		x.Vouched = text
+	}
 	for _, f := range r.fields {
 		x.Request.Header.Append(exchange.Other, f.name, f.value)
 	}
@@ -167,4 +187,4 @@ func (p *jwt) Challenge(x *exchange.Exchange, finding policy.Finding) {
 func (p *jwt) Conceal(x *exchange.Exchange) { p.places.Conceal(x) }
 
 // Hide implements policy.Authenticator.
-func (p *jwt) Hide(x *exchange.Exchange) { p.places.Take(x) }
+func (p *jwt) Hide(x *exchange.Exchange, finding policy.Finding) { p.places.Take(x, finding) }

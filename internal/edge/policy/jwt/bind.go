@@ -80,25 +80,41 @@ func (u *terms) open(w *policy.World) (keys, error) {
 		}
 		return fixed{set}, nil
 	}
-	ca := ""
-	if c.CA != "" {
-		ca = u.place.Beside(c.CA)
-	}
-	client, err := fetch.New(fetch.Settings{CA: ca, MaxBody: keyset.MaxBody})
+	client, err := fetch.New(fetch.Settings{CA: u.ca, MaxBody: keyset.MaxBody})
 	if err != nil {
 		return nil, u.place.Errorf("ca", "%s", err)
 	}
-	settings := keyset.Settings{URL: u.jwks, Client: client, Interval: c.Refetch.Std(), MaxStale: c.MaxStale.Std(), Log: w.Log}
+	settings := keyset.Settings{URL: u.jwks, Client: client, Log: w.Log}
 	if u.jwks == nil {
 		settings.Issuer = u.rules.Issuers[0]
 	}
-	identity := settings.Identity() + " " + client.Identity()
-	return policy.Hold(w.State, "jwt keys", identity, func() *source { return newSource(identity, settings, client) }), nil
+	return u.hold(w, settings.Identity()+" "+client.Identity(), settings, client), nil
 }
+
+// hold gives the source of keys, which all policies with keys of the same place share. What only tunes it is held apart, so that a change
+// there costs no key.
+func (u *terms) hold(w *policy.World, identity string, settings keyset.Settings, client *fetch.Client) *source {
+	s := policy.Hold(w.State, "jwt keys", identity, func() *source { return newSource(identity, settings, client) })
+	tuning := keyset.Tuning{Interval: u.options.Refetch.Std(), MaxStale: u.options.MaxStale.Std()}
+	policy.Hold(w.State, "jwt tuning", fmt.Sprint(identity, " ", tuning), func() *tuned { return &tuned{s, tuning} })
+	return s
+}
+
+// tuned is what a revision asks of a source, from the time it takes requests until no revision asks for it any more.
+type tuned struct {
+	source *source
+	tuning keyset.Tuning
+}
+
+// Start implements policy.Starter.
+func (t *tuned) Start() { t.source.Tune(&t.tuning) }
+
+// Stop implements policy.Stopper.
+func (t *tuned) Stop() { t.source.Untune(&t.tuning) }
 
 // readKeys reads the file of keys.
 func (u *terms) readKeys(log *slog.Logger) (*token.Set, error) {
-	path := u.place.Beside(u.options.KeysFile)
+	path := u.file
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -110,6 +126,9 @@ func (u *terms) readKeys(log *slog.Logger) (*token.Set, error) {
 	}
 	set, warnings, err := parseKeys(text)
 	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := u.fits(set); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	warn(log, warnings)
@@ -154,14 +173,29 @@ func newSource(identity string, settings keyset.Settings, client *fetch.Client) 
 // Stop implements policy.Stopper.
 func (s *source) Stop() {
 	s.Source.Stop()
+	select {
+	case <-s.Ended():
+		s.client.Stop()
+	default:
+		go s.runEnd() // requests wait for a last fetch
+	}
+}
+
+// runEnd ends with the last fetch, which is soon.
+func (s *source) runEnd() {
+	<-s.Ended()
 	s.client.Stop()
 }
 
 // Report implements policy.Reporter.
 func (s *source) Report(figure func(policy.Figure)) {
 	f := s.Figures()
+	age := -1.0
+	if f.Age >= 0 {
+		age = f.Age.Seconds()
+	}
 	figure(policy.Figure{Name: "jwt_keys", Help: "Keys of a set that tokens are verified with; 0 when they cannot be.", Labels: s.labels, Value: float64(f.Keys)})
-	figure(policy.Figure{Name: "jwt_keys_age_seconds", Help: "Time since a key set was last fetched; -1 when it never was.", Labels: s.labels, Value: max(f.Age.Seconds(), -1)})
+	figure(policy.Figure{Name: "jwt_keys_age_seconds", Help: "Time since a key set was last fetched; -1 when it never was.", Labels: s.labels, Value: age})
 	figure(policy.Figure{Name: "jwt_keys_fetches_total", Help: "Fetches of a key set.", Counter: true, Labels: s.labels, Value: float64(f.Fetches)})
 	figure(policy.Figure{Name: "jwt_keys_fetch_failures_total", Help: "Fetches of a key set that failed.", Counter: true, Labels: s.labels, Value: float64(f.Failures)})
 }

@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ type terms struct {
 	place   policy.Options
 	rules   token.Rules
 	jwks    *url.URL   // with jwks
+	file    string     // with keys_file
+	ca      string     // the file; empty for the system's
 	keys    *token.Set // with keys or secret
 	places  policy.Shown
 	fields  []fieldName // of claims_to_headers, sorted by claim
@@ -32,6 +35,13 @@ func build(o policy.Options) (any, error) {
 	u := &terms{place: o}
 	if err := o.Decode(&u.options); err != nil {
 		return nil, err
+	}
+	// Files are asked for here, or a reload would not see them change.
+	if u.options.KeysFile != "" {
+		u.file = o.Beside(u.options.KeysFile)
+	}
+	if u.options.CA != "" {
+		u.ca = o.Beside(u.options.CA)
 	}
 	u.places = policy.Shown{
 		Header: u.options.Header, Scheme: "Bearer", Bare: true, Query: u.options.Query, Cookie: u.options.Cookie, Forward: u.options.Forward,
@@ -51,10 +61,13 @@ func (u *terms) checkRules(o policy.Options) error {
 		Skew: c.Skew.Std(), Lasting: !c.Expiry, MaxLifetime: c.MaxLifetime.Std(), Types: c.Types, MaxBytes: int(c.MaxSize),
 	}
 	for _, list := range []struct {
-		key  string
-		from []string
-		into *[]string
-	}{{"issuer", c.Issuers, &u.rules.Issuers}, {"audience", c.Audiences, &u.rules.Audiences}} {
+		key, says string
+		from      []string
+		into      *[]string
+	}{{"issuer", "who may have issued a token", c.Issuers, &u.rules.Issuers}, {"audience", "for whom a token has to be", c.Audiences, &u.rules.Audiences}} {
+		if len(list.from) == 0 {
+			return o.Errorf("", "the key %s is missing; it says %s, and %q is any", list.key, list.says, anybody)
+		}
 		if slices.Contains(list.from, "") {
 			return o.Errorf(list.key, "an empty name; leave it out, or write %q for any", anybody)
 		}
@@ -126,6 +139,9 @@ func (u *terms) checkKeys(o policy.Options) error {
 		if u.keys, u.warnings, err = parseKeys([]byte(c.Keys)); err != nil {
 			return o.Errorf("keys", "%s", err)
 		}
+		if err := u.fits(u.keys); err != nil {
+			return o.Errorf("algorithms", "%s", err)
+		}
 	case c.KeysFile != "": // read in Bind
 	case !c.Discovery:
 		return o.Errorf("discovery", "no keys: discovery must be true, or one of jwks, keys_file, keys and secret must be there instead")
@@ -137,6 +153,14 @@ func (u *terms) checkKeys(o policy.Options) error {
 		}
 	}
 	return nil
+}
+
+// fits says that no token could ever be good: none of the keys can do one of the algorithms allowed.
+func (u *terms) fits(keys *token.Set) error {
+	if len(u.rules.Algorithms) == 0 || slices.ContainsFunc(u.rules.Algorithms, keys.Can) {
+		return nil
+	}
+	return fmt.Errorf("no key can do %s; found %s", strings.Join(u.options.Algorithms, " or "), strings.Join(keys.Types(), ", "))
 }
 
 // makeSecrets makes a key of the secret for each algorithm, since a secret is for one alone.

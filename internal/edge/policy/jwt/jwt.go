@@ -14,8 +14,8 @@ import (
 
 // Options are those of the policy.
 type Options struct {
-	Issuers   []string `yaml:"issuer,one" required:"true" length:"1..16" doc:"who may have issued the token: its iss must be one of these, character by character; * is anybody whose key it is"`
-	Audiences []string `yaml:"audience,one" required:"true" length:"1..64" doc:"for whom the token must be: one of these must be in its aud; * is for anybody, and for no one in particular"`
+	Issuers   []string `yaml:"issuer,one" length:"1..16" doc:"required: who may have issued the token: its iss must be one of these, character by character; * is anybody whose key it is"`
+	Audiences []string `yaml:"audience,one" length:"1..64" doc:"required: for whom the token must be: one of these must be in its aud; * is for anybody, and for no one in particular"`
 
 	JWKS      string          `yaml:"jwks" length:"1..2048" doc:"URL of the issuer's key set (RFC 7517)"`
 	Discovery bool            `yaml:"discovery" default:"false" doc:"find the key set by the issuer's discovery document, below its /.well-known/openid-configuration"`

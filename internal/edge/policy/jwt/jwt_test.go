@@ -1,8 +1,11 @@
 package jwt
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -70,6 +73,68 @@ func TestAnswers(t *testing.T) {
 	}
 	f("Authorization: Bearer "+sign(t, "", []byte(secret+"!"), claims(``))+"\n", `401 signature [`+invalid+`]`)
 	f("Authorization: Bearer "+sign(t, "", rsaKey(), claims(``))+"\n", `401 algorithm [`+invalid+`]`)
+}
+
+// A token that is bound to a certificate is good for its holder alone, remembered or not; one that is bound to something else for nobody.
+func TestBound(t *testing.T) {
+	w := policytest.New(t)
+	r := w.Policy(Kind, ours)
+	own := &x509.Certificate{Raw: []byte("own")}
+	sum := sha256.Sum256(own.Raw)
+	print := base64.RawURLEncoding.EncodeToString(sum[:])
+	mine := sign(t, "", []byte(secret), claims(`"cnf":{"x5t#S256":"`+print+`"}`))
+	proof := sign(t, "", []byte(secret), claims(`"cnf":{"jkt":"`+print+`"}`))
+	f := func(tls *exchange.TLS, token, want string, entries int) {
+		t.Helper()
+		r.Conn.TLS = tls
+		if got := outcome(r.Ask(get(token))); got != want || remembers(w) != entries {
+			t.Errorf("%s with %d remembered, want %s with %d", got, remembers(w), want, entries)
+		}
+	}
+	const no = "401 not_bound [" + invalid + "]"
+	others := []*exchange.TLS{nil, {}, {Client: &x509.Certificate{Raw: []byte("other")}}}
+	for _, tls := range others {
+		f(tls, mine, no, 0) // a thief's takes no room
+	}
+	f(&exchange.TLS{Client: own}, mine, "ok accepted", 1)
+	f(&exchange.TLS{Client: own}, mine, "ok accepted", 1)
+	for _, tls := range others {
+		f(tls, mine, no, 1)
+	}
+	f(&exchange.TLS{Client: own}, mine, "ok accepted", 1)
+	f(&exchange.TLS{Client: own}, proof, no, 1)
+}
+
+// Files are asked for while the policy is built, so that a reload sees them change.
+func TestFilesAreAskedFor(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"{issuer: https://id.example, audience: a, keys_file: keys.json}":                        "keys.json",
+		"{issuer: https://id.example, audience: a, jwks: 'https://id.example/jwks', ca: ca.pem}": "ca.pem",
+	} {
+		var asked []string
+		kind := policy.Kind{Name: name, Build: func(o policy.Options) (any, error) {
+			_, err := build(noting{o, &asked})
+			if err != nil {
+				t.Error(err)
+			}
+			return nil, errors.New("built")
+		}}
+		policytest.New(t).Refused(kind, yaml)
+		if len(asked) != 1 || asked[0] != want {
+			t.Errorf("%s: asked for %q", yaml, asked)
+		}
+	}
+}
+
+// noting are options that note the files asked for.
+type noting struct {
+	policy.Options
+	asked *[]string
+}
+
+func (n noting) Beside(path string) string {
+	*n.asked = append(*n.asked, path)
+	return n.Options.Beside(path)
 }
 
 // Keys in every form, and only the algorithms that go with them.
@@ -180,7 +245,7 @@ func TestPlaces(t *testing.T) {
 	f("query: token\n", "GET /a?token=TOKEN HTTP/1.1\nAuthorization: Bearer TOKEN\n", "400", "", "Authorization: Bearer TOKEN\n")
 	// What is refused is taken out of the query too, and out of the cookie where endpoints are not to see it.
 	f("query: token\n", "GET /a?x=1&token=TOKEN- HTTP/1.1\n", "401", "x=1", "")
-	f("cookie: token\nforward: false\n", in+"Cookie: a=b; token=TOKEN-\n", "401", "", "Cookie: a=b\n")
+	f("cookie: token\nforward: false\n", in+"Cookie: a=b; token=TOKEN-\n", "401", "", "Cookie: a=b\nCookie: token=TOKEN-\n") // it goes nowhere
 	f("header: X-Token\n", in+"X-Token: TOKEN\nX-Token: TOKEN\n", "400", "", "X-Token: TOKEN\nX-Token: TOKEN\n")
 	f("cookie: token\n", in+"Cookie: token=\n", "401", "", "Cookie: token=\n")
 }
@@ -196,7 +261,7 @@ func (other) Authenticate(x *exchange.Exchange) policy.Finding {
 	return policy.Nothing
 }
 func (other) Challenge(*exchange.Exchange, policy.Finding) {}
-func (other) Hide(*exchange.Exchange)                      {}
+func (other) Hide(*exchange.Exchange, policy.Finding)      {}
 
 // What claims become for endpoints, and what clients write there themselves.
 func TestClaimsToHeaders(t *testing.T) {
@@ -315,8 +380,15 @@ func TestOptions(t *testing.T) {
 	}
 	const who = "{issuer: https://id.example, audience: orders, "
 	const with = who + "secret: " + secret + ", "
-	f("{}", "issuer")
-	f("{issuer: a, secret: "+secret+"}", "audience")
+	f("{secret: "+secret+"}", `the key issuer is missing; it says who may have issued a token, and "*" is any`)
+	f("{issuer: a, secret: "+secret+"}", `the key audience is missing; it says for whom a token has to be, and "*" is any`)
+	f(who+"algorithms: ES256, keys: '"+set(t, "r", rsaKey())+"'}", "no key can do ES256; found RSA")
+	f(who+"algorithms: [ES384, RS256], keys: '"+set(t, "d", edwards(1), "e", ecKey())+"'}", "no key can do ES384 or RS256; found Ed25519, EC P-256")
+	file := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(file, []byte(set(t, "r", rsaKey())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f(who+"algorithms: EdDSA, keys_file: "+file+"}", "no key can do EdDSA; found RSA")
 	f("{issuer: [], audience: a, secret: "+secret+"}", "issuer")
 	f("{issuer: '', audience: a, secret: "+secret+"}", "an empty name")
 	f("{issuer: a, audience: ['*', b], secret: "+secret+"}", "cannot stand beside others")

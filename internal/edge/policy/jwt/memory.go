@@ -17,6 +17,7 @@ import (
 type remembered struct {
 	key         token.Identity // that verified it
 	from, until time.Time      // when it is good, skew and all; until is zero when it does not end
+	holder      token.Holder   // who alone may show it
 	caller      exchange.Caller
 	consumer    string // the id that consumer_claim holds; empty for none
 	scoped      bool   // it has all the scopes asked for

@@ -250,24 +250,26 @@ func (b binder) Bind(w *policy.World) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := keyset.Settings{URL: at, Client: b.issuer, Interval: b.options.Refetch.Std(), MaxStale: b.options.MaxStale.Std()}
+	settings := keyset.Settings{URL: at, Client: b.issuer}
 	client, err := fetch.New(fetch.Settings{})
 	if err != nil {
 		return nil, err
 	}
-	s := policy.Hold(w.State, "jwt keys", settings.Identity(), func() *source { return newSource("test", settings, client) })
-	return b.terms.bind(w, s), nil
+	return b.terms.bind(w, b.hold(w, settings.Identity(), settings, client)), nil
 }
 
 // run puts the policy in force with the keys of the issuer.
-func (i *issuer) run(w *policytest.World) *policytest.Running {
+func (i *issuer) run(w *policytest.World) *policytest.Running { return i.runWith(w, "") }
+
+// runWith does it with more options.
+func (i *issuer) runWith(w *policytest.World, more string) *policytest.Running {
 	return w.Policy(policy.Kind{Name: name, Options: Options{}, Build: func(o policy.Options) (any, error) {
 		built, err := build(o)
 		if err != nil {
 			return nil, err
 		}
 		return binder{built.(unbound).terms, i}, nil
-	}}, "{issuer: https://id.example, audience: orders, jwks: https://id.example/jwks}")
+	}}, "{issuer: https://id.example, audience: orders, jwks: https://id.example/jwks"+more+"}")
 }
 
 // An issuer that begins to sign with a key nobody has seen, again and again, while requests come: not one of them is refused. What was
@@ -401,6 +403,85 @@ func TestIssuerDown(t *testing.T) {
 		i.change(func() { i.down = false })
 		time.Sleep(time.Hour)
 		f(token, "ok accepted")
+	})
+}
+
+// A reload that only tunes costs no key, while the issuer is up or down, and holds from then on. One that comes during the first fetch
+// does not lose it either, nor do requests that wait for it.
+func TestTuned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, i := policytest.New(t), &issuer{t: t, takes: time.Second}
+		r := i.run(w)
+		var waiting sync.WaitGroup
+		for _, r := range []*policytest.Running{r, i.runWith(w, ", refetch: 20s"), r} {
+			one := *r
+			one.Conn = &exchange.Conn{Peer: r.Conn.Peer}
+			waiting.Go(func() {
+				if got := outcome(one.Ask(get(i.token(``)))); got != "ok accepted" {
+					t.Error(got)
+				}
+			})
+		}
+		waiting.Wait()
+		if i.fetches != 1 {
+			t.Errorf("%d fetches", i.fetches)
+		}
+		i.change(func() { i.down = true })
+		for _, more := range []string{", refetch: 1s", ", max_stale: 1h", ", max_stale: 720h, refetch: 1h", ", skew: 2m"} {
+			r = i.runWith(w, more)
+			if got := outcome(r.Ask(get(i.token(``)))); got != "ok accepted" {
+				t.Errorf("%s: %s", more, got)
+			}
+		}
+		r = i.runWith(w, ", max_stale: 1h")
+		time.Sleep(59 * time.Minute)
+		if got := outcome(r.Ask(get(i.token(``)))); got != "ok accepted" {
+			t.Error(got)
+		}
+		time.Sleep(2 * time.Minute)
+		x := r.Ask(get(i.token(``)))
+		if got := outcome(x); got != "503 no_keys []" || x.Fault.RetryAfter == 0 {
+			t.Errorf("%s, Retry-After %d: max_stale is not that of the reload", got, x.Fault.RetryAfter)
+		}
+		// What the revision before asked for is over.
+		i.change(func() { i.down = false })
+		time.Sleep(10 * time.Minute)
+		r = i.runWith(w, ", max_stale: 24h")
+		i.change(func() { i.down = true })
+		time.Sleep(20 * time.Hour)
+		if got := outcome(r.Ask(get(i.token(``)))); got != "ok accepted" {
+			t.Error(got)
+		}
+	})
+}
+
+// Keys that are gone from the configuration while requests of the revision before wait for them.
+func TestGoneDuringFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, i := policytest.New(t), &issuer{t: t, takes: time.Second}
+		r := i.run(w)
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			if got := outcome(r.Ask(get(i.token(``)))); got != "ok accepted" {
+				t.Error(got)
+			}
+		})
+		synctest.Wait()
+		w.Policy(Kind, ours)
+		waiting.Wait()
+	})
+}
+
+// The age of keys that were never fetched is -1.
+func TestAge(t *testing.T) {
+	w, i := policytest.New(t), &issuer{t: t, down: true}
+	i.run(w)
+	w.State.Each(func(r policy.Reporter) {
+		r.Report(func(f policy.Figure) {
+			if f.Name == "jwt_keys_age_seconds" && f.Value != -1 {
+				t.Errorf("%g", f.Value)
+			}
+		})
 	})
 }
 

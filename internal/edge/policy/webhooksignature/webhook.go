@@ -232,7 +232,7 @@ func (r *running) Hide(x *exchange.Exchange, finding policy.Finding) {
 	kept, n := "", 0
 	all := h.All()
 	for i := range all {
-		if is(&all[i], r.scheme.header) && x.Vouches(all[i].Value) { // another method's, in the same field
+		if is(&all[i], r.scheme.header) && policy.Vouched(x, all[i].Value) { // another method's, in the same field
 			kept, n = all[i].Value, n+1
 		}
 	}
