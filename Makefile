@@ -8,6 +8,8 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10
 # Further arguments: make test ARGS='-run Route ./internal/edge/...', make bench ARGS='-rounds 7'
 ARGS ?=
+# Packages that are tested at a time: one more than there are processors, since black-box tests mostly wait.
+PACKAGES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # The race detector is on in CI, or by RACE=1. It needs cgo and a C compiler; what is shipped needs neither.
 RACE ?= $(CI)
 ifneq ($(filter-out 0 false,$(RACE)),)
@@ -31,7 +33,7 @@ build: ## the static, stripped binary: bin/straum
 test: ## all tests, after installing what they need (RACE=1: with the race detector)
 	@scripts/need
 	@go build -o bin/testsum ./scripts/testsum
-	@$(TESTENV) bin/testsum -count=1 $(TESTFLAGS) $(if $(ARGS),$(ARGS),./...)
+	@$(TESTENV) bin/testsum -count=1 -p $(PACKAGES) $(TESTFLAGS) $(if $(ARGS),$(ARGS),./...)
 
 lint: ## formatting, go vet, staticcheck, known vulnerabilities
 	@scripts/lint
