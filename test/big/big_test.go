@@ -256,10 +256,11 @@ func TestIdleConnections(t *testing.T) {
 	}
 	gateway.Await(t, "all are parked", func() bool { return g.Number("straum_listener_parked_connections") == float64(conns) })
 	var now int64
-	// The goal is 60 MB for the program as it is shipped; with its symbols, as tests build it, some more of it lies in memory.
-	gateway.Await(t, "memory is below 66 MiB", func() bool {
+	// The goal is 60 MB for the program as it is shipped; with its symbols, as tests build it, some more of it lies in memory. About 20 MiB
+	// are pages of the program's file, 5 of them since it knows CEL, Redis and OpenID, which the kernel drops when memory is short.
+	gateway.Await(t, "memory is below 74 MiB", func() bool {
 		now, _ = g.Memory()
-		return now < 66<<20
+		return now < 74<<20
 	})
 	t.Logf("%d idle connections: %d KiB", conns, now>>10)
 	in := bufio.NewReader(nil)
