@@ -8,6 +8,7 @@ import (
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/edge"
+	"straum.dev/straum/internal/edge/chain"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/edge/route"
@@ -79,9 +80,10 @@ type compiler struct {
 	out      *Compiled
 	problems document.Problems
 
-	read     map[string]bool // files that policies have asked for
-	mistake  string          // in the policies on every route, empty for none
-	cautions map[document.Node]*caution
+	read       map[string]bool // files that policies have asked for
+	mistake    string          // in the policies on every route, empty for none
+	everyRoute []chain.Use     // those policies, or what stands in for them after a mistake
+	cautions   map[document.Node]*caution
 }
 
 // blame adds a problem.

@@ -15,10 +15,14 @@ import (
 // are bad, something stands in for each of them on the routes, so that one mistake is not told for each route, and what a route says
 // of them is not told as another.
 func (k *compiler) everywhere() {
+	k.everyRoute = k.uses(k.config.Policies)
 	var err error
-	if k.out.otherwise, err = chain.Compile(k.kinds, nil, k.uses(k.config.Policies)); err != nil {
+	if k.out.otherwise, err = chain.Compile(k.kinds, nil, k.everyRoute); err != nil {
 		k.problems.Add(err)
 		k.mistake = err.Error()
+		for i := range k.everyRoute {
+			k.everyRoute[i].Options = standIn{k.everyRoute[i].Options}
+		}
 	}
 }
 
@@ -34,13 +38,7 @@ func (k *compiler) chain(r *config.Route) (*policy.Chain, []string) {
 	if len(r.Policies) == 0 {
 		return k.out.otherwise, names
 	}
-	everywhere := k.uses(k.config.Policies)
-	if k.mistake != "" {
-		for i := range everywhere {
-			everywhere[i].Options = standIn{everywhere[i].Options}
-		}
-	}
-	c, err := chain.Compile(k.kinds, everywhere, k.uses(r.Policies))
+	c, err := chain.Compile(k.kinds, k.everyRoute, k.uses(r.Policies))
 	if err != nil && err.Error() != k.mistake { // such as two methods without a word about which is asked for
 		k.problems.Add(err)
 	}
@@ -50,7 +48,7 @@ func (k *compiler) chain(r *config.Route) (*policy.Chain, []string) {
 func (k *compiler) uses(list []config.Policy) []chain.Use {
 	out := make([]chain.Use, len(list))
 	for i := range list {
-		out[i] = chain.Use{Name: list[i].Name, Options: &options{&list[i], k.read}, Off: list[i].Options.IsOff()}
+		out[i] = chain.Use{Name: list[i].Name, Options: &options{written: &list[i], read: k.read}, Off: list[i].Options.IsOff()}
 	}
 	return out
 }
@@ -87,6 +85,7 @@ func (k *compiler) on(own []config.Policy) (out []placedPolicy) {
 type options struct {
 	written *config.Policy
 	read    map[string]bool // what policies have asked to read
+	built   any             // what was made of them; nil before, and after a mistake
 }
 
 // Beside implements policy.Options.
@@ -114,14 +113,22 @@ func placed(kinds []policy.Kind) []policy.Kind {
 	for i := range out {
 		build := out[i].Build
 		out[i].Build = func(o policy.Options) (any, error) {
-			if o, is := o.(standIn); is {
-				return o, nil
+			own, ok := o.(*options)
+			if !ok {
+				return o, nil // a standIn
+			}
+			if own.built != nil { // one on every route is part of many chains
+				return own.built, nil
 			}
 			built, err := build(o)
-			if binder, ok := built.(policy.Binder); ok && err == nil {
+			if err != nil {
+				return nil, place(err, o)
+			}
+			if binder, ok := built.(policy.Binder); ok {
 				built = &placedBinder{binder, o}
 			}
-			return built, place(err, o)
+			own.built = built
+			return built, nil
 		}
 	}
 	return out

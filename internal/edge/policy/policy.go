@@ -57,10 +57,11 @@ type Kind struct {
 	Keys bool
 }
 
-// Binder is a policy that needs more than its options: files, the network, or what outlives a revision. Bind is called each time a
-// revision with it is to be put in force, and returns the policy that runs, which implements the other interfaces. It may read files; it
-// does not wait for the network, so that a gateway starts while everybody else is down. What it gets from w.State lives on from one
-// revision to the next. An error refuses the revision.
+// Binder is a policy that needs more than its options: files, the network, or what outlives a revision. Bind is called once each time a
+// revision with it is to be put in force, however many routes have it, and returns the policy that runs, which implements the other
+// interfaces. It may read files; it does not wait for the network, so that a gateway starts while everybody else is down. What it gets from
+// w.State lives on from one revision to the next. An error refuses the revision. A Binder is told from others by ==, so it has to be
+// comparable, as a pointer is.
 type Binder interface {
 	Bind(w *World) (any, error)
 }
@@ -72,7 +73,7 @@ type Chain struct {
 	Responses         []Response
 
 	built []named // all, as Build made them
-	bound bool
+	runs  bool    // it was bound
 }
 
 type named struct {
@@ -138,15 +139,15 @@ func (c *Chain) authentication() *authentication {
 
 // Bind makes the chain that runs: each Binder is replaced by what it binds to. A bound chain binds to itself.
 func (c *Chain) Bind(w *World) (*Chain, error) {
-	if c.bound {
+	if c.runs {
 		return c, nil
 	}
-	out := &Chain{bound: true}
+	out := &Chain{runs: true}
 	for _, p := range c.built {
 		built := p.built
 		if binder, is := built.(Binder); is {
 			var err error
-			if built, err = binder.Bind(w); err != nil {
+			if built, err = w.bind(binder); err != nil {
 				return nil, err
 			}
 			if _, still := built.(Binder); still {

@@ -19,4 +19,25 @@ type World struct {
 	// Keys derives keys that outlive a restart and, in a fleet, are the same on every node.
 	Keys *keyring.Ring
 	Log  *slog.Logger
+
+	bound map[Binder]bound
+}
+
+// bound is what a Binder made of itself.
+type bound struct {
+	policy any
+	err    error
+}
+
+// bind binds a policy once for the revision, however many chains it is part of. Chains are bound one after the other.
+func (w *World) bind(b Binder) (any, error) {
+	made, done := w.bound[b]
+	if !done {
+		made.policy, made.err = b.Bind(w)
+		if w.bound == nil {
+			w.bound = map[Binder]bound{}
+		}
+		w.bound[b] = made
+	}
+	return made.policy, made.err
 }
