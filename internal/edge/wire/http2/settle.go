@@ -169,9 +169,10 @@ func (s *Session) discardBlock() {
 }
 
 // linger closes the sending side in a way that lets the client see the last frame: what it still sends is read and thrown away for a
-// while, because closing with unread bytes would reset the connection.
+// while, because closing before that would reset the connection, and a reset takes with it what was written and has not arrived. A
+// client that is silent now may yet raise its windows for what it is about to read.
 func (s *Session) linger() {
-	if s.draining == lastCalled && s.conn.State() == socket.PeerSilent || s.conn.CloseWrite() != nil {
+	if s.conn.CloseWrite() != nil {
 		return
 	}
 	by := clock.Now() + min(lingerTime, int64(s.set.Timeouts.Progress))
