@@ -178,4 +178,8 @@ func TestRequestAllocatesNothing(t *testing.T) {
 	}, get+"\nX-Tenant: "+strconv.Itoa(7), answer)
 }
 
+func (defaults) Scope() string { return "test" }
+
+func (defaults) Upstream(string, string) error { return nil }
+
 func (defaults) Beside(path string) string { return path }

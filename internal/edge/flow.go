@@ -167,7 +167,7 @@ func (t *trip) route() *fault.Fault {
 	x.Request.Path = canonical.Path
 	t.query = route.Query{Host: x.Request.Host, Method: x.Request.Method, Path: x.Request.Path, RawQuery: x.Request.Query,
 		Header: &x.Request.Header}
-	switch result := t.snapshot.Table.Lookup(&t.query, &t.match); result {
+	switch result := t.lookup(); result {
 	case route.Found:
 	case route.MethodNotAllowed:
 		return &fault.Fault{Kind: fault.MethodNotAllowed, Allow: string(t.match.Allow)}
@@ -184,6 +184,23 @@ func (t *trip) route() *fault.Fault {
 		x.Params = append(x.Params, exchange.Param{Name: name, Value: value})
 	}
 	return nil
+}
+
+// lookup finds the route. A browser that asks whether it may use a method gets the route of that method, if a policy there answers it;
+// otherwise it asked as anybody does who uses OPTIONS.
+func (t *trip) lookup() route.Result {
+	if t.query.Method == "OPTIONS" {
+		if method, asks := t.x.Request.Header.Get(exchange.AccessControlRequestMethod); asks {
+			t.query.Method = method
+			if result := t.snapshot.Table.Lookup(&t.query, &t.match); result == route.Found {
+				if p := t.snapshot.Routes[t.match.Route].Chain.Preflights; p != nil && p.Preflights(t.x) {
+					return result
+				}
+			}
+			t.query.Method = t.x.Request.Method
+		}
+	}
+	return t.snapshot.Table.Lookup(&t.query, &t.match)
 }
 
 // noRoute are the faults of a request without a route. What they tell names nothing the client did not name itself.
@@ -205,19 +222,25 @@ func (t *trip) policies() bool {
 // balance begins the call when it is the first try and chooses the endpoint (step 6).
 func (t *trip) balance() *fault.Fault {
 	if t.call == nil {
-		if t.target.Upstream == nil {
+		to := t.target.Upstream
+		if name := t.x.Onward.Upstream; name != "" {
+			to = t.snapshot.Upstreams[name]
+		}
+		if to == nil {
 			return fault.New(fault.Internal, errors.New("no policy of the route answered, and it has no upstream"))
 		}
 		t.x.Times.Forward = clock.Now()
 		t.forward = upstream.Forward{Path: t.x.Request.Path, Host: t.target.Host, Timeouts: t.target.Timeouts}
-		if t.target.Rewrite != nil {
+		if path := t.x.Onward.Path; path != "" {
+			t.forward.Path = path
+		} else if t.target.Rewrite != nil {
 			t.rewrite = t.target.Rewrite.Append(t.rewrite[:0], t.x.Request.Path, &t.match)
 			t.forward.Path = view(t.rewrite)
 		}
 		t.lines = t.appendForwarded(t.lines[:0])
 		t.forward.Forwarded = t.lines
 		t.call = &t.room
-		t.call.Begin(t.target.Upstream, t.x, t.codec, &t.forward)
+		t.call.Begin(to, t.x, t.codec, &t.forward)
 	}
 	return t.call.Balance()
 }
@@ -271,6 +294,7 @@ func (t *trip) done() {
 	}
 	t.codec.Account(x)
 	x.Times.Done = clock.Now()
+	x.Settle()
 	for _, o := range t.listener.edge.observers {
 		o.Observe(x)
 	}
@@ -314,6 +338,7 @@ func (t *trip) rescue(p any) {
 	if stage < observing {
 		t.guard(t.done)
 	}
+	t.guard(t.x.Settle)
 	t.guard(t.finish)
 	t.x.KeepAlive = false
 }

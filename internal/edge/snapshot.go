@@ -12,6 +12,8 @@ type Snapshot struct {
 	Revision int
 	Table    *route.Table
 	Routes   []*Route // by the index the table gives
+	// Upstreams are those that policies may choose, by name.
+	Upstreams map[string]*upstream.Upstream
 	// Default is the chain of requests that found no route: of its policies only those of step 9 run.
 	Default *policy.Chain
 }

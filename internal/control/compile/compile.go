@@ -35,6 +35,7 @@ type Compiled struct {
 	cautions  []*caution
 	ends      []end
 	needsKeys bool
+	asked     map[string]bool // upstreams that policies send to
 	read      []string // files that policies have asked for
 	upstreams []compiledUpstream
 	table     *route.Table
@@ -49,7 +50,7 @@ type Slot func(name string) int
 // Compile compiles a configuration that config.Load has accepted. kinds is chain.Order. The error is *document.Problems with every
 // mistake found.
 func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
-	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{}, read: map[string]bool{}, cautions: map[document.Node]*caution{}}
+	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{asked: map[string]bool{}}, read: map[string]bool{}, cautions: map[document.Node]*caution{}}
 	for i := range c.Listeners {
 		k.listener(&c.Listeners[i])
 	}
@@ -154,7 +155,11 @@ func (c *Compiled) Bind(w *policy.World) (Chains, error) {
 
 // Snapshot makes the snapshot of a revision. live holds an upstream for every one of Upstreams, by name.
 func (c *Compiled) Snapshot(revision int, live map[string]*upstream.Upstream, chains Chains, slot Slot) *edge.Snapshot {
-	s := &edge.Snapshot{Revision: revision, Table: c.table, Routes: make([]*edge.Route, len(c.routes)), Default: chains[c.otherwise]}
+	s := &edge.Snapshot{Revision: revision, Table: c.table, Routes: make([]*edge.Route, len(c.routes)), Default: chains[c.otherwise],
+		Upstreams: make(map[string]*upstream.Upstream, len(c.asked))}
+	for name := range c.asked {
+		s.Upstreams[name] = live[name]
+	}
 	for i := range c.routes {
 		r := &c.routes[i]
 		s.Routes[i] = &edge.Route{

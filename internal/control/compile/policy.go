@@ -15,7 +15,7 @@ import (
 // are bad, something stands in for each of them on the routes, so that one mistake is not told for each route, and what a route says
 // of them is not told as another.
 func (k *compiler) everywhere() {
-	k.everyRoute = k.uses(k.config.Policies)
+	k.everyRoute = k.uses(k.config.Policies, policy.EveryRoute)
 	var err error
 	if k.out.otherwise, err = chain.Compile(k.kinds, nil, k.everyRoute); err != nil {
 		k.problems.Add(err)
@@ -38,17 +38,17 @@ func (k *compiler) chain(r *config.Route) (*policy.Chain, []string) {
 	if len(r.Policies) == 0 {
 		return k.out.otherwise, names
 	}
-	c, err := chain.Compile(k.kinds, k.everyRoute, k.uses(r.Policies))
+	c, err := chain.Compile(k.kinds, k.everyRoute, k.uses(r.Policies, r.Name))
 	if err != nil && err.Error() != k.mistake { // such as two methods without a word about which is asked for
 		k.problems.Add(err)
 	}
 	return c, names
 }
 
-func (k *compiler) uses(list []config.Policy) []chain.Use {
+func (k *compiler) uses(list []config.Policy, scope string) []chain.Use {
 	out := make([]chain.Use, len(list))
 	for i := range list {
-		out[i] = chain.Use{Name: list[i].Name, Options: &options{written: &list[i], read: k.read}, Off: list[i].Options.IsOff()}
+		out[i] = chain.Use{Name: list[i].Name, Options: &options{compiler: k, written: &list[i], scope: scope}, Off: list[i].Options.IsOff()}
 	}
 	return out
 }
@@ -83,16 +83,33 @@ func (k *compiler) on(own []config.Policy) (out []placedPolicy) {
 
 // options are those of one policy where they stand in the configuration.
 type options struct {
-	written *config.Policy
-	read    map[string]bool // what policies have asked to read
-	built   any             // what was made of them; nil before, and after a mistake
+	compiler *compiler
+	written  *config.Policy
+	scope    string
+	built    any // what was made of them; nil before, and after a mistake
 }
 
 // Beside implements policy.Options.
 func (o *options) Beside(path string) string {
 	path = config.Beside(o.written.Node, path)
-	o.read[path] = true
+	o.compiler.read[path] = true
 	return path
+}
+
+// Scope implements policy.Options.
+func (o *options) Scope() string { return o.scope }
+
+// Upstream implements policy.Options.
+func (o *options) Upstream(key, name string) error {
+	if o.compiler.config.Upstream(name) == nil {
+		at := o.written.Blame()
+		if key != "" && o.written.Options.Has(key) {
+			at = o.written.Options.At(key)
+		}
+		return at.Unknown("upstream", name, o.compiler.upstreamNames())
+	}
+	o.compiler.out.asked[name] = true
+	return nil
 }
 
 // Decode implements policy.Options.
@@ -105,6 +122,13 @@ func (o *options) Errorf(key, format string, args ...any) error {
 		at = o.written.Options.At(key)
 	}
 	return at.Errorf(format, args...)
+}
+
+func (k *compiler) upstreamNames() (all []string) {
+	for i := range k.config.Upstreams {
+		all = append(all, k.config.Upstreams[i].Name)
+	}
+	return all
 }
 
 // placed are the kinds whose errors all have a place, also those a policy made without the help of its Options.

@@ -146,4 +146,8 @@ func TestFaultEndsRequestPolicies(t *testing.T) {
 	}
 }
 
+func (text) Scope() string { return "test" }
+
+func (text) Upstream(string, string) error { return nil }
+
 func (text) Beside(path string) string { return path }

@@ -55,6 +55,10 @@ func TestOrder(t *testing.T) {
 type options struct{ node document.Node }
 
 func (o options) Decode(into any) error   { return o.node.Decode(into) }
+func (options) Scope() string { return "test" }
+
+func (options) Upstream(string, string) error { return nil }
+
 func (options) Beside(path string) string { return path }
 func (o options) Errorf(_, format string, args ...any) error {
 	return o.node.Errorf(format, args...)

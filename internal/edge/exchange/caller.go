@@ -42,6 +42,10 @@ const (
 	AuthFailed Signal = 1 << iota
 	// Forbidden is a caller who is known and may not.
 	Forbidden
+	// Limited is a request beyond a limit that its sender has used up. A limit that all share is none of these.
+	Limited
+	// Suspect is a request that a policy took for an attack.
+	Suspect
 )
 
 // FitsField says whether text may stand in the value of a header field as it is (RFC 9110 §5.5): no control characters, no white space

@@ -123,6 +123,7 @@ type Exchange struct {
 	Params   []Param
 	Caller   Caller // who asks, as authentication found out (step 4)
 	Signals  Signal // what limits and bans may count
+	Onward   Onward // what policies ask of the endpoint instead
 	Upstream Upstream
 	Fault    *fault.Fault // what went wrong, nil when nothing did
 	Verdicts []Verdict
@@ -133,6 +134,8 @@ type Exchange struct {
 	Vouched string
 	// Session is what a policy of steps 4 and 9 keeps of the caller's session between the two.
 	Session any
+	// Allowances are what limits leave the caller, in the order they were asked. See Allow.
+	Allowances []Allowance
 	// Refusal is what an authentication policy that refused keeps for its challenge, when it is asked for one.
 	Refusal any
 
@@ -146,9 +149,14 @@ type Exchange struct {
 	// Flow is what the flow keeps here for the next exchange. Nobody else looks at it.
 	Flow any
 
-	id       [32]byte
-	verdicts [maxVerdicts]Verdict
-	own      ownBody
+	id         [32]byte
+	verdicts   [maxVerdicts]Verdict
+	allowances [maxAllowances]Allowance
+	settlers   [maxSettlers]Settler
+	settling   int
+	texts      []byte // room for Keep
+	scratch    []byte
+	own        ownBody
 }
 
 // Route is what every step and every observer may know of a matched route. It is made once with the snapshot and immutable.
@@ -208,13 +216,17 @@ func (x *Exchange) Begin(conn *Conn, now int64) {
 	x.Client = conn.Peer.Addr()
 	x.Times = Times{Start: now}
 	x.Bytes = Bytes{}
-	x.Upstream = Upstream{}
+	x.Upstream, x.Onward = Upstream{}, Onward{}
 	x.Route, x.Fault, x.End = nil, nil, Completed
 	x.Caller, x.Signals, x.Session, x.Refusal, x.Vouched = Caller{}, 0, nil, nil, ""
 	clear(x.Challenges)
 	x.Challenges = x.Challenges[:0]
 	x.Params = x.Params[:0]
 	x.Verdicts = x.verdicts[:0]
+	x.Allowances = x.allowances[:0]
+	if x.texts = x.texts[:0]; cap(x.texts) > maxKeptRoom {
+		x.texts = nil
+	}
 	x.KeepAlive = false
 
 	var raw [16]byte

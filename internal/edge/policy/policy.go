@@ -10,6 +10,8 @@
 package policy
 
 import (
+	"slices"
+
 	"straum.dev/straum/internal/edge/exchange"
 )
 
@@ -37,9 +39,32 @@ type Response interface {
 type Options interface {
 	Decode(into any) error
 	Errorf(key, format string, args ...any) error
+	// Upstream says that the policy sends requests to an upstream of this name, by exchange.Onward or by World.Shadow. The error is for a
+	// name that no upstream has; key names the option it stands in.
+	Upstream(key, name string) error
+	// Scope is where the policy stands: the name of its route, or EveryRoute. What it counts is counted there: a policy on every route
+	// counts for all of them together.
+	Scope() string
 	// Beside is a path as the configuration means it: relative to the file the options stand in. A file asked for is read again by
 	// a reload when it has changed.
 	Beside(path string) string
+}
+
+// EveryRoute is the Scope of a policy at the top of the configuration. No route has this name.
+const EveryRoute = "*"
+
+// Forerunner is a policy of which a part runs before the caller is asked who it is, such as a limit by address: authentication costs, and
+// who fails at it is to be limited too. The rest of it runs in its own place.
+type Forerunner interface {
+	// Before is that part, nil for none.
+	Before() Request
+}
+
+// Preflighter is a policy that answers the preflights of browsers (Fetch standard §4.8): requests by OPTIONS that ask whether another
+// method may be used. They find the route of that method, and its chain alone runs on them.
+type Preflighter interface {
+	// Preflights says whether x asks so.
+	Preflights(x *exchange.Exchange) bool
 }
 
 // Kind is one sort of policy.
@@ -71,6 +96,8 @@ type Chain struct {
 	Requests          []Request
 	UpstreamResponses []UpstreamResponse
 	Responses         []Response
+	// Preflights answers the preflights of browsers, nil for nobody.
+	Preflights Preflighter
 
 	built []named // all, as Build made them
 	runs  bool    // it was bound
@@ -110,6 +137,19 @@ func (c *Chain) place(name string, built any) bool {
 	if isTerms {
 		c.authentication().terms = *terms
 	}
+	f, runsAhead := built.(Forerunner)
+	if runsAhead {
+		if before := f.Before(); before != nil {
+			at := slices.IndexFunc(c.Requests, func(r Request) bool { _, is := r.(*authentication); return is })
+			if at < 0 {
+				at = len(c.Requests)
+			}
+			c.Requests = slices.Insert(c.Requests, at, before)
+		}
+	}
+	if p, is := built.(Preflighter); is {
+		c.Preflights = p
+	}
 	request, isRequest := built.(Request)
 	if isRequest {
 		c.Requests = append(c.Requests, request)
@@ -122,7 +162,7 @@ func (c *Chain) place(name string, built any) bool {
 	if isResponse {
 		c.Responses = append(c.Responses, response)
 	}
-	return isMethod || isTerms || isRequest || isUpstream || isResponse
+	return isMethod || isTerms || runsAhead || isRequest || isUpstream || isResponse
 }
 
 // authentication is the place of all policies of this chain that authenticate.

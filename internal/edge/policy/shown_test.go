@@ -15,6 +15,10 @@ func (noOptions) Decode(any) error { return nil }
 func (noOptions) Errorf(key, format string, args ...any) error {
 	return fmt.Errorf(key+": "+format, args...)
 }
+func (noOptions) Scope() string { return "test" }
+
+func (noOptions) Upstream(string, string) error { return nil }
+
 func (noOptions) Beside(path string) string { return path }
 
 // request makes an exchange of a target and lines of fields.

@@ -19,6 +19,8 @@ type World struct {
 	// Keys derives keys that outlive a restart and, in a fleet, are the same on every node.
 	Keys *keyring.Ring
 	Log  *slog.Logger
+	// Dir is where a policy keeps what must outlive a restart, in files that begin with its name; empty for a revision that is only judged.
+	Dir string
 
 	bound map[Binder]bound
 }

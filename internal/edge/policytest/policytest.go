@@ -127,6 +127,17 @@ func (o options) Errorf(key, format string, args ...any) error {
 	return at.Errorf(format, args...)
 }
 
+// Scope is a route's.
+func (o options) Scope() string { return "test" }
+
+// Upstream knows those called up, up1, up2 and so on.
+func (o options) Upstream(key, name string) error {
+	if strings.HasPrefix(name, "up") {
+		return nil
+	}
+	return o.Errorf(key, "there is no upstream %s", name)
+}
+
 func (o options) Beside(path string) string {
 	if strings.HasPrefix(path, "/") {
 		return path

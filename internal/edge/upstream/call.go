@@ -164,7 +164,7 @@ func (c *Call) Balance() *fault.Fault {
 	if c.grpc.invalid {
 		return fault.New(fault.BadDeadline, nil)
 	}
-	permit, verdict := c.up.breaker.Load().Allow(now, idempotent(c.x.Request.Method))
+	permit, verdict := c.up.breaker.Load().Allow(now, idempotent(c.x.SentMethod()))
 	if !verdict.Allowed() {
 		kind := fault.BreakerOpen
 		if verdict.Refusal == breaker.RefusedFull {
@@ -439,7 +439,7 @@ func (c *Call) stale(f *fault.Fault) bool {
 	if !c.x.Upstream.Reused || c.replayed || f.Kind != fault.UpstreamReset || f.Phase > fault.MaybeProcessed {
 		return false
 	}
-	return f.Phase < fault.MaybeProcessed || c.conn.shared == nil && idempotent(c.x.Request.Method)
+	return f.Phase < fault.MaybeProcessed || c.conn.shared == nil && idempotent(c.x.SentMethod())
 }
 
 // decide says whether there is another try and prepares for it. The budget comes last, so that it pays for no try that cannot be made.
@@ -484,7 +484,7 @@ func (c *Call) attempt(now int64, f *fault.Fault) retry.Attempt {
 	a := retry.Attempt{
 		Phase:          fault.Answered,
 		Status:         c.status(),
-		Idempotent:     idempotent(c.x.Request.Method),
+		Idempotent:     idempotent(c.x.SentMethod()),
 		BodyReplayable: true, // rewind has the last word
 		Attempts:       c.attempts(),
 		Elsewhere:      len(c.view.endpoints) > 1,

@@ -321,8 +321,9 @@ func TestPoolCounts(t *testing.T) {
 				if int(p.open.Load()) != len(held)+p.idle() {
 					rt.Fatalf("%d open, but %d held and %d idle", p.open.Load(), len(held), p.idle())
 				}
-				if most := 3 + len(p.shards) - 1; p.idle() > most || closed && p.idle() > 0 {
-					rt.Fatalf("%d idle, closed: %v", p.idle(), closed)
+				// More than the pool is to keep may lie idle for a moment, so only closing has an end to it here.
+				if closed && p.idle() > 0 {
+					rt.Fatalf("%d idle, though closed", p.idle())
 				}
 			},
 		})

@@ -122,4 +122,8 @@ func TestResponseAlone(t *testing.T) {
 	}
 }
 
+func (options) Scope() string { return "test" }
+
+func (options) Upstream(string, string) error { return nil }
+
 func (options) Beside(path string) string { return path }

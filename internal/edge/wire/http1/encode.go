@@ -16,12 +16,13 @@ import (
 // appendRequest appends the head of the request to an endpoint. await says the endpoint is asked for 100 (Continue) first.
 func appendRequest(out []byte, x *exchange.Exchange, o *exchange.Outgoing, await bool) []byte {
 	r := &x.Request
-	out = append(out, r.Method...)
+	method := x.SentMethod()
+	out = append(out, method...)
 	out = append(out, ' ')
 	out = append(out, o.Path...)
-	if r.Query != "" {
+	if query := x.SentQuery(); query != "" {
 		out = append(out, '?')
-		out = append(out, r.Query...)
+		out = append(out, query...)
 	}
 	out = append(out, " HTTP/1.1\r\nHost: "...)
 	out = append(out, o.Host...)
@@ -50,7 +51,7 @@ func appendRequest(out []byte, x *exchange.Exchange, o *exchange.Outgoing, await
 		out = append(out, "Connection: te\r\nTE: trailers\r\n"...)
 	}
 	switch {
-	case !stated && (r.Length > 0 || r.Length == 0 && meansContent(r.Method)):
+	case !stated && (r.Length > 0 || r.Length == 0 && meansContent(method)):
 		out = appendLength(out, "Content-Length", r.Length)
 	case r.Length == exchange.Unknown:
 		out = append(out, "Transfer-Encoding: chunked\r\n"...)

@@ -287,7 +287,7 @@ func (t *Try) receive() *fault.Fault {
 	for interims := 0; ; {
 		if t.w > t.r {
 			t.interim.Header.Reset()
-			n, minor, err := parseResponse(t.in[t.r:t.w], t.x.Request.Method, &t.head, &t.interim)
+			n, minor, err := parseResponse(t.in[t.r:t.w], t.x.SentMethod(), &t.head, &t.interim)
 			switch {
 			case err == nil && t.interim.Status < 200 && t.interim.Status != 101:
 				if interims++; interims > maxInterims {
@@ -424,7 +424,7 @@ func (t *Try) settle(minor uint8) *fault.Fault {
 		x.Request.Upgrade = t.head.upgrade
 		t.refuse("tunnel")
 		return nil
-	case !hasBody(x.Request.Method, x.Response.Status):
+	case !hasBody(x.SentMethod(), x.Response.Status):
 		end, length = endsNow, 0
 	case t.head.chunked:
 		end = endsByChunk

@@ -71,7 +71,7 @@ func (t *Try) settle(h head) *fault.Fault {
 	if response.StatusCode < 200 || response.StatusCode > 599 {
 		return invalid(errStatus)
 	}
-	length, err := length(response, x.Request.Method)
+	length, err := length(response, x.SentMethod())
 	if err != nil {
 		return invalid(err)
 	}
@@ -88,7 +88,7 @@ func (t *Try) settle(h head) *fault.Fault {
 		x.Request.Streaming = true
 	}
 	switch _, stated := r.Header.Get(exchange.ContentLength); {
-	case x.Request.Method == "HEAD", r.Status == 204, r.Status == 304:
+	case x.SentMethod() == "HEAD", r.Status == 204, r.Status == 304:
 	case length == 0 && !stated: // the stream ended with its head, as it does for an answer of trailers only
 	default:
 		t.in = inbound{try: t, trailer: &response.Trailer}

@@ -20,13 +20,13 @@ import (
 // Every string in it is a copy. The library's HPACK encoder keeps names and values in its table for the life of the connection, long
 // after the buffers that an exchange's strings are views of have been given to others.
 func (t *Try) request(x *exchange.Exchange, o *exchange.Outgoing) *http.Request {
-	r := &x.Request
+	r, method, query := &x.Request, x.SentMethod(), x.SentQuery()
 	host := strings.Clone(o.Host)
-	u := &url.URL{Scheme: t.conn.scheme, Host: host, Opaque: strings.Clone(o.Path), RawQuery: strings.Clone(r.Query)}
+	u := &url.URL{Scheme: t.conn.scheme, Host: host, Opaque: strings.Clone(o.Path), RawQuery: strings.Clone(query)}
 	if strings.HasPrefix(u.Opaque, "//") { // else it would pass for an authority
 		u.Opaque = "//" + host + u.Opaque
 	}
-	t.size = int64(len(r.Method) + len(o.Path) + len(r.Query) + len(host) + len("  HTTP/2\r\n"))
+	t.size = int64(len(method) + len(o.Path) + len(query) + len(host) + len("  HTTP/2\r\n"))
 	header := make(http.Header, r.Header.Len()+8)
 	for _, f := range r.Header.All() {
 		switch f.Known {
@@ -52,7 +52,7 @@ func (t *Try) request(x *exchange.Exchange, o *exchange.Outgoing) *http.Request 
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = nil // none is made up
 	}
-	request := &http.Request{Method: strings.Clone(r.Method), URL: u, Host: host, Header: header, Proto: "HTTP/2.0", ProtoMajor: 2}
+	request := &http.Request{Method: strings.Clone(method), URL: u, Host: host, Header: header, Proto: "HTTP/2.0", ProtoMajor: 2}
 	if r.Body != nil {
 		request.Body, request.ContentLength = &t.out, r.Length
 		if r.Length == exchange.Unknown {
