@@ -100,6 +100,14 @@ type TLS struct {
 	Client *x509.Certificate
 }
 
+// Certificate is the client's certificate in DER, nil when it showed none.
+func (c *Conn) Certificate() []byte {
+	if c.TLS == nil || c.TLS.Client == nil {
+		return nil
+	}
+	return c.TLS.Client.Raw
+}
+
 // Verdict words a policy leaves for the log, e.g. "limited". Bounded, so that no route can make an exchange grow.
 const maxVerdicts = 8
 

@@ -45,6 +45,23 @@ func (f *Fields) Get(known Known) (string, bool) {
 	return "", false
 }
 
+// Cookie returns the value of the first cookie of a name (RFC 6265 §5.4), empty when there is none.
+func (f *Fields) Cookie(name string) string {
+	for i := range f.list {
+		if f.list[i].Known != Cookie {
+			continue
+		}
+		for rest := f.list[i].Value; rest != ""; {
+			var pair string
+			pair, rest, _ = strings.Cut(rest, ";")
+			if n, v, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && n == name {
+				return v
+			}
+		}
+	}
+	return ""
+}
+
 // Header returns the value of the first field called name, in any case.
 func (f *Fields) Header(name string) (string, bool) {
 	if known := Lookup(name); known != Other {

@@ -45,6 +45,16 @@ func IsToken(s string) bool {
 	return len(s) > 0
 }
 
+// IsQuotable says whether s can stand in a quoted string as it is (RFC 9110 §5.6.4): printable ASCII without quotes and backslashes.
+func IsQuotable(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // IsLowerToken says whether s is a token without capitals: a field name in HTTP/2, where one with capitals makes the request malformed
 // (RFC 9113 §8.2.1).
 func IsLowerToken(s string) bool {

@@ -50,7 +50,7 @@ func build(o policy.Options) (any, error) {
 	if err := k.places.Check(o); err != nil {
 		return nil, err
 	}
-	if !quotable(options.Realm) {
+	if !grammar.IsQuotable(options.Realm) {
 		return nil, o.Errorf("realm", "%q cannot be quoted: printable ASCII without quotes and backslashes is allowed", options.Realm)
 	}
 	scheme := "ApiKey"
@@ -130,14 +130,4 @@ func (k *running) Hide(x *exchange.Exchange, finding policy.Finding) { k.places.
 // be computed by anyone, so refusing early tells nothing.
 func wellFormed(key string) bool {
 	return key != "" && len(key) <= maxKey && grammar.IsVisible(key) && consumer.FormOf(key) != consumer.Damaged
-}
-
-// quotable says whether text can stand in a quoted string as it is (RFC 9110 §5.6.4).
-func quotable(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }

@@ -153,16 +153,12 @@ func (b *bound) Request(x *exchange.Exchange) {
 		return
 	}
 	x.Judge(Kind.Name, why.word)
-	c := &x.Caller
-	if c.Method == "" && len(x.Challenges) > 0 {
-		x.Fail(fault.New(fault.NotAuthenticated, cause)) // showing a credential could help
-		return
-	}
-	if c.Method != "" {
+	method := x.Caller.Method
+	if method != "" {
 		x.Signals |= exchange.Forbidden
 	}
 	x.Challenges = x.Challenges[:0]
-	if why == noScope && bearer(c.Method) {
+	if why == noScope && bearer(method) {
 		x.Challenges = append(x.Challenges, b.challenge)
 	}
 	x.Fail(fault.New(fault.Forbidden, cause))

@@ -152,8 +152,7 @@ func TestChallenge(t *testing.T) {
 	f(`{scopes: [b], any_scope: [a, b]}`, "full", `403 Bearer error="insufficient_scope", scope="b"`)
 	f(`scopes: [a]`, "key", `403 `)
 	f(`groups: [x]`, "full", `403 `)
-	f(`groups: [x]`, "anonymous", `401 Basic realm="x"`, `Basic realm="x"`)
-	f(`groups: [x]`, "nobody", `401 Basic realm="x"`, `Basic realm="x"`)
+	f(`groups: [x]`, "anonymous", `403 `, `Basic realm="x"`)
 	f(`groups: [x]`, "nobody", `403 `)
 	f(`condition: auth.claims.other == 1`, "full", `403 `)
 }

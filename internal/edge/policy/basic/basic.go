@@ -14,6 +14,7 @@ import (
 	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
+	"straum.dev/straum/internal/edge/grammar"
 	"straum.dev/straum/internal/edge/policy"
 )
 
@@ -39,10 +40,8 @@ func build(o policy.Options) (any, error) {
 	if err := o.Decode(&options); err != nil {
 		return nil, err
 	}
-	for i := range len(options.Realm) {
-		if c := options.Realm[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return nil, o.Errorf("realm", "%q cannot be quoted: printable ASCII without quotes and backslashes is allowed", options.Realm)
-		}
+	if !grammar.IsQuotable(options.Realm) {
+		return nil, o.Errorf("realm", "%q cannot be quoted: printable ASCII without quotes and backslashes is allowed", options.Realm)
 	}
 	return &unbound{settings{`Basic realm="` + options.Realm + `", charset="UTF-8"`, options.Forward}}, nil
 }

@@ -61,7 +61,7 @@ func (p *introspection) judge(a *introspect.Answer, conn *exchange.Conn) string 
 	switch {
 	case !a.Active:
 		return a.Why
-	case !a.Holder.Proven(certificate(conn)):
+	case !a.Holder.Proven(conn.Certificate()):
 		return "not_bound"
 	case !oneOf(c.Issuers, a.Issuer):
 		return "issuer"
@@ -75,14 +75,6 @@ func (p *introspection) judge(a *introspect.Answer, conn *exchange.Conn) string 
 
 // oneOf says whether a word is one of those that must be there.
 func oneOf(words []string, word string) bool { return words == nil || slices.Contains(words, word) }
-
-// certificate is what the caller has shown in the handshake, nil for nothing.
-func certificate(conn *exchange.Conn) []byte {
-	if conn.TLS == nil || conn.TLS.Client == nil {
-		return nil
-	}
-	return conn.TLS.Client.Raw
-}
 
 // accept says who calls.
 func (p *introspection) accept(x *exchange.Exchange, a *introspect.Answer, text string) policy.Finding {
@@ -131,18 +123,6 @@ func (p *introspection) tell(h *exchange.Fields, a *introspect.Answer) bool {
 		}
 	}
 	return true
-}
-
-// Challenge implements policy.Authenticator (RFC 6750 §3).
-func (p *introspection) Challenge(x *exchange.Exchange, finding policy.Finding) {
-	switch finding {
-	case policy.Short:
-		x.Challenges = append(x.Challenges, p.insufficient)
-	case policy.Refused:
-		x.Challenges = append(x.Challenges, p.invalid)
-	default:
-		x.Challenges = append(x.Challenges, p.bare)
-	}
 }
 
 // Conceal implements policy.Concealer.

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
 	"time"
 
 	"straum.dev/straum/internal/consumer"
@@ -18,8 +17,7 @@ type introspection struct {
 	*checked
 	source    *source
 	consumers *consumer.Directory
-	// Challenges, made once.
-	bare, invalid, insufficient string
+	policy.Bearer
 }
 
 // unbound is the policy before it is bound.
@@ -31,9 +29,7 @@ const maxAnswer = 64 << 10
 // Bind implements policy.Binder.
 func (u unbound) Bind(w *policy.World) (any, error) {
 	p := &introspection{checked: u.checked, consumers: w.Consumers}
-	p.bare = `Bearer realm="` + u.options.Realm + `"`
-	p.invalid = p.bare + `, error="invalid_token"`
-	p.insufficient = p.bare + `, error="insufficient_scope", scope="` + strings.Join(u.options.Scopes, " ") + `"`
+	p.Bearer = policy.NewBearer(u.options.Realm, u.options.Scopes)
 	c := &u.options
 	client, err := fetch.New(fetch.Settings{CA: u.ca, Timeout: c.Timeout.Std(), MaxBody: maxAnswer, MaxConnections: min(c.Questions, 64)})
 	if err != nil {

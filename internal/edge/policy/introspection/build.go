@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/grammar"
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/fetch"
 	"straum.dev/straum/internal/introspect"
@@ -94,8 +95,8 @@ func (u *checked) checkWords() error {
 			return u.place.Errorf("scopes", "%q is no scope: it must not be empty or hold spaces, quotation marks and backslashes", scope)
 		}
 	}
-	if strings.ContainsAny(c.Realm, "\"\\") || !exchange.FitsField(c.Realm) {
-		return u.place.Errorf("realm", "%q cannot stand in a header field: leave out quotation marks, backslashes and control characters", c.Realm)
+	if !grammar.IsQuotable(c.Realm) {
+		return u.place.Errorf("realm", "%q cannot stand in a header field: printable ASCII without quotation marks and backslashes is allowed", c.Realm)
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (p *jwt) Authenticate(x *exchange.Exchange) policy.Finding {
 	if p.memory != nil {
 		if r, there := p.memory.cache.GetIfPresent(id); there {
 			if r.goodAt(now) && set.Holds(r.key) {
-				if !r.holder.Proven(certificate(x.Conn)) {
+				if !r.holder.Proven(x.Conn.Certificate()) {
 					return refuse(x, token.NotBound)
 				}
 				return p.accept(x, r, text)
@@ -58,21 +58,13 @@ func (p *jwt) Authenticate(x *exchange.Exchange) policy.Finding {
 	if reason != token.Good {
 		return refuse(x, reason)
 	}
-	if !r.holder.Proven(certificate(x.Conn)) {
+	if !r.holder.Proven(x.Conn.Certificate()) {
 		return refuse(x, token.NotBound) // and not remembered for one who may have stolen it
 	}
 	if p.memory != nil {
 		p.memory.cache.Set(id, r)
 	}
 	return p.accept(x, r, text)
-}
-
-// certificate is what the caller has shown in the handshake, nil for nothing.
-func certificate(conn *exchange.Conn) []byte {
-	if conn.TLS == nil || conn.TLS.Client == nil {
-		return nil
-	}
-	return conn.TLS.Client.Raw
 }
 
 // wait asks for fresh keys for the key that a token names.
@@ -169,18 +161,6 @@ func (p *jwt) accept(x *exchange.Exchange, r *remembered, text string) policy.Fi
 func refuse(x *exchange.Exchange, reason token.Reason) policy.Finding {
 	x.Judge(name, string(reason))
 	return policy.Refused
-}
-
-// Challenge implements policy.Authenticator (RFC 6750 §3).
-func (p *jwt) Challenge(x *exchange.Exchange, finding policy.Finding) {
-	switch finding {
-	case policy.Short:
-		x.Challenges = append(x.Challenges, p.insufficient)
-	case policy.Refused:
-		x.Challenges = append(x.Challenges, p.invalid)
-	default:
-		x.Challenges = append(x.Challenges, p.bare)
-	}
 }
 
 // Conceal implements policy.Concealer.

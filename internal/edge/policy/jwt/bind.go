@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/edge/policy"
@@ -38,8 +37,7 @@ type jwt struct {
 	consumers *consumer.Directory
 	memory    *memory // nil to remember nothing
 	owner     [sha256.Size]byte
-	// Challenges, made once.
-	bare, invalid, insufficient string
+	policy.Bearer
 }
 
 // unbound is the policy before it is put in force.
@@ -57,9 +55,7 @@ func (b unbound) Bind(w *policy.World) (any, error) {
 // bind makes the policy that runs with these keys.
 func (u *terms) bind(w *policy.World, source keys) *jwt {
 	p := &jwt{terms: u, source: source, consumers: w.Consumers, owner: u.identity()}
-	p.bare = `Bearer realm="` + u.options.Realm + `"`
-	p.invalid = p.bare + `, error="invalid_token"`
-	p.insufficient = p.bare + `, error="insufficient_scope", scope="` + strings.Join(u.options.Scopes, " ") + `"`
+	p.Bearer = policy.NewBearer(u.options.Realm, u.options.Scopes)
 	if size := u.options.Cache; size > 0 {
 		p.memory = policy.Hold(w.State, "jwt memory", size.String(), func() *memory { return newMemory(size) })
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/edge/exchange"
+	"straum.dev/straum/internal/edge/grammar"
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/fetch"
 	"straum.dev/straum/internal/keyset"
@@ -92,24 +93,14 @@ func (u *terms) checkRules(o policy.Options) error {
 		u.rules.Claims = append(u.rules.Claims, token.Claim{Path: path, Values: values})
 	}
 	for _, scope := range c.Scopes {
-		if scope == "" || strings.Contains(scope, " ") || !quotable(scope) {
+		if scope == "" || strings.Contains(scope, " ") || !grammar.IsQuotable(scope) {
 			return o.Errorf("scopes", "%q is no scope: printable ASCII without spaces, quotation marks and backslashes is allowed", scope)
 		}
 	}
-	if !quotable(c.Realm) {
+	if !grammar.IsQuotable(c.Realm) {
 		return o.Errorf("realm", "%q cannot be quoted: printable ASCII without quotation marks and backslashes is allowed", c.Realm)
 	}
 	return nil
-}
-
-// quotable says whether text can stand between quotation marks in a challenge as it is.
-func quotable(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // checkKeys finds where the keys come from, and that the algorithms go with them.
