@@ -20,6 +20,7 @@ import (
 	"straum.dev/straum/internal/edge/resolve"
 	"straum.dev/straum/internal/edge/upstream"
 	"straum.dev/straum/internal/observe/accesslog"
+	observed "straum.dev/straum/internal/observe/bans"
 	"straum.dev/straum/internal/observe/metrics"
 	"straum.dev/straum/internal/observe/status"
 )
@@ -34,6 +35,7 @@ type gateway struct {
 	resolver  *resolve.Resolver
 	upstreams *upstream.Set
 	listeners *listen.Set
+	bans      *bans
 	edge      *edge.Edge
 	secure    *secure
 	world     *world
@@ -73,17 +75,21 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 	g.upstreams = upstream.NewSet(g.log, g.resolver)
 
 	// Steps 1 to 11: the flow, and the listeners that bring it connections.
-	g.edge = edge.New(g.log, g.metrics, g.access)
 	g.listeners, err = listen.New(g.log)
 	if err != nil {
 		return nil, err
 	}
-
 	g.listeners.Relieve(g.upstreams.Relieve) // when descriptors run out
+
+	// Who is refused: at the door, by the flow, and by whom it is told.
+	g.bans = newBans(g.log, config.Beside(first.Node, first.State), g.listeners, g.upstreams)
+	g.listeners.Watch(g.bans)
+	g.edge = edge.New(g.log, g.metrics, g.access, observed.New(g.bans))
+	g.edge.Refuse(g.bans.Refuses)
 
 	g.secure = newSecure(g.log, config.Beside(first.Node, first.State))
 	g.world = newWorld(g.log, config.Beside(first.Node, first.State))
-	g.doors = &doors{listeners: g.listeners, edge: g.edge, secure: g.secure}
+	g.doors = &doors{listeners: g.listeners, edge: g.edge, secure: g.secure, bans: g.bans}
 
 	// The configuration in force, which tells all of the above what to do.
 	settings := &process{log: g.log, level: level, access: g.access}
@@ -139,6 +145,7 @@ func (g *gateway) close(ctx context.Context) {
 	if cut := g.listeners.Drain(ctx); cut > 0 {
 		g.log.Warn("the time to drain is over; connections were cut", "connections", cut)
 	}
+	g.bans.close()
 	g.upstreams.Close()
 	g.world.close()
 	g.secure.close()

@@ -14,6 +14,7 @@ type doors struct {
 	listeners *listen.Set
 	edge      *edge.Edge
 	secure    *secure
+	bans      *bans
 	streams   streamCounts
 	edges     map[string]*edge.Listener // by address, which is a listener's identity
 }
@@ -46,6 +47,7 @@ func (d *doors) Apply(c *compile.Compiled) error {
 		edges[l.Listen.Address].Use(d.rules(l))
 	}
 	d.edges = edges
+	d.bans.use(c)
 	return nil
 }
 

@@ -41,12 +41,12 @@ func addGatewayFlags(c *cobra.Command) *gatewayFlags {
 // client makes the client of the gateway that is meant.
 func (f *gatewayFlags) client() (*client.Client, error) {
 	if f.socket != "" {
-		return client.New(f.socket), nil
+		return client.New(f.socket).From(operator()), nil
 	}
 	data, err := os.ReadFile(f.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !f.command.Flags().Changed("config"):
-		return client.New(client.DefaultSocket), nil
+		return client.New(client.DefaultSocket).From(operator()), nil
 	case err != nil:
 		return nil, fmt.Errorf("the socket cannot be learnt from the configuration: %w; name it with --socket", err)
 	}
@@ -54,7 +54,7 @@ func (f *gatewayFlags) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(path), nil
+	return client.New(path).From(operator()), nil
 }
 
 // socketIn finds the admin socket in a configuration. Other mistakes do not matter: when a file was just broken is when a look at

@@ -17,7 +17,10 @@ func (g *gateway) sources() metrics.Sources {
 		TLS:       g.secure.numbers,
 		Config:    g.configNumbers,
 		Log:       g.logNumbers,
-		Figures:   g.world.figures,
+		Figures: func(yield func(metrics.Figure)) {
+			g.world.figures(yield)
+			g.bans.figures(yield)
+		},
 	}
 }
 
@@ -28,14 +31,14 @@ func listenerNumbers(all []listen.Stats, streams *streamCounts) []metrics.Listen
 	for _, s := range all {
 		if len(out) == 0 || out[len(out)-1].Name != s.Name {
 			out = append(out, metrics.Listener{Name: s.Name, Refused: []metrics.Count{
-				{Reason: "client_limit"}, {Reason: "proxy_header"}, {Reason: "evicted"}, {Reason: "idle_timeout"},
+				{Reason: "client_limit"}, {Reason: "proxy_header"}, {Reason: "evicted"}, {Reason: "idle_timeout"}, {Reason: "banned"},
 			}, HTTP2: streams.numbers(s.Name)})
 		}
 		l := &out[len(out)-1]
 		l.Open += int(s.Open)
 		l.Parked += s.Parked
 		l.Accepted += s.Accepted
-		for i, n := range []uint64{s.RefusedClient, s.ProxyErrors, s.Evicted, s.Expired} {
+		for i, n := range []uint64{s.RefusedClient, s.ProxyErrors, s.Evicted, s.Expired, s.Dropped} {
 			l.Refused[i].N += n
 		}
 		addHandshakes(l, &s)

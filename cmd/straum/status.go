@@ -97,7 +97,7 @@ func printListeners(w io.Writer, all []client.Listener) error {
 		if l.Draining {
 			name += " (draining)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", name, l.Address, l.Open, l.Parked, l.Accepted, l.Refused.Client+l.Refused.Proxy,
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", name, l.Address, l.Open, l.Parked, l.Accepted, l.Refused.Client+l.Refused.Banned+l.Refused.Proxy,
 			l.Queued, l.Pauses.Limit+l.Pauses.Descriptors+l.Pauses.Other)
 	}
 	return t.Flush()

@@ -14,6 +14,7 @@ import (
 	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/control/admin"
 	"straum.dev/straum/internal/control/compile"
+	"straum.dev/straum/internal/edge"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/keyring"
@@ -26,6 +27,7 @@ import (
 type world struct {
 	log   *slog.Logger
 	state *policy.State
+	dir   string // of what outlives a restart
 	file  string // of the secret, when the configuration has none
 	dry   bool   // for judging alone: keys are made up and nothing is written
 
@@ -40,7 +42,7 @@ type world struct {
 }
 
 func newWorld(log *slog.Logger, state string) *world {
-	w := &world{log: log, state: policy.NewState(), file: filepath.Join(state, "secret")}
+	w := &world{log: log, state: policy.NewState(), dir: state, file: filepath.Join(state, "secret")}
 	w.consumers.Store(consumer.Empty())
 	return w
 }
@@ -56,6 +58,9 @@ func (w *world) Begin(c *compile.Compiled) (*policy.World, error) {
 	}
 	consumers.Inherit(w.consumers.Load())
 	next := &policy.World{State: w.state, Consumers: consumers, Log: w.log}
+	if !w.dry {
+		next.Dir, next.Shadow = w.dir, edge.NewShadow(w.log)
+	}
 	if c.Redis != nil {
 		if next.Redis, err = w.store(c); err != nil {
 			return nil, err
@@ -162,9 +167,7 @@ func (w *world) storeReady() (bool, string) {
 
 // figures are those of policies, and of the shared store.
 func (w *world) figures(yield func(metrics.Figure)) {
-	w.state.Each(func(r policy.Reporter) {
-		r.Report(func(f policy.Figure) { yield(metrics.Figure(f)) })
-	})
+	w.state.Figures(func(f policy.Figure) { yield(metrics.Figure(f)) })
 	yield(metrics.Figure{Name: "held_body_bytes", Help: "Memory of request bodies that policies hold as a whole.", Value: float64(exchange.Holding())})
 }
 

@@ -6,7 +6,7 @@ import "straum.dev/straum/internal/document"
 type Route struct {
 	Name         string        `yaml:"name" pattern:"^[a-z0-9_-]{1,64}$" form:"1 to 64 of a-z, 0-9, - and _" doc:"What logs and metrics call the route; no two may be the same. Its first host and path when left out."`
 	Match        Match         `yaml:"match" required:"true" doc:"The requests meant; all that is given must hold."`
-	Upstream     string        `yaml:"upstream" required:"true" length:"1..64" doc:"The upstream they are sent to."`
+	Upstream     string        `yaml:"upstream" length:"1..64" doc:"The upstream they are sent to. Required, but on routes with a policy that answers by itself or chooses an upstream: redirect, respond, split."`
 	StripPrefix  string        `yaml:"strip_prefix" length:"0..1024" pattern:"^/[!-~]*$" form:"a path that starts with /, in printable ASCII without spaces" doc:"Taken off the front of the path before the request is sent."`
 	Rewrite      string        `yaml:"rewrite" length:"0..1024" pattern:"^/[!-~]*$" form:"a path that starts with /, in printable ASCII without spaces" doc:"The path sent instead; {name} stands for what the match's path found there. The query stays."`
 	Host         string        `yaml:"host" length:"0..255" doc:"The Host header sent: keep, endpoint, or any name. The upstream's setting when left out."`

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -25,10 +26,15 @@ type Edge struct {
 	log       *slog.Logger
 	snapshot  atomic.Pointer[Snapshot]
 	observers []Observer
+	refuses   func(netip.Addr) bool // nil for nobody
 }
 
 // New makes an edge. It needs a snapshot before it serves.
 func New(log *slog.Logger, observers ...Observer) *Edge { return &Edge{log: log, observers: observers} }
+
+// Refuse has requests of banned clients refused, those that come through trusted proxies and on connections older than the ban included.
+// refuses is asked for each request and must not wait. Refuse is called before anything is served.
+func (e *Edge) Refuse(refuses func(client netip.Addr) bool) { e.refuses = refuses }
 
 // Use puts a snapshot in force for all exchanges that begin from now on.
 func (e *Edge) Use(s *Snapshot) { e.snapshot.Store(s) }
@@ -151,6 +157,12 @@ func (t *trip) route() *fault.Fault {
 	t.take() // a head may have been on its way for long, and be of one who has been shut out since
 	t.believed = t.set.believes(x.Conn.Peer.Addr())
 	x.Client = t.client()
+	if refuses := t.listener.edge.refuses; refuses != nil && refuses(x.Client) {
+		if x.Client == x.Conn.Peer.Addr() {
+			return bannedPeer
+		}
+		return bannedClient
+	}
 	x.Request.Header.DropOurs()
 	if done, f := t.settled(); done || f != nil {
 		return f
@@ -183,8 +195,14 @@ func (t *trip) route() *fault.Fault {
 		name, value := t.match.ParamAt(i)
 		x.Params = append(x.Params, exchange.Param{Name: name, Value: value})
 	}
+	if rest := t.match.Rest(); rest != "" {
+		x.Params = append(x.Params, exchange.Param{Name: "*", Value: rest})
+	}
 	return nil
 }
+
+// The faults of banned clients. A proxy's connection is left to its other clients.
+var bannedPeer, bannedClient = &fault.Fault{Kind: fault.Banned, Close: true}, &fault.Fault{Kind: fault.Banned}
 
 // lookup finds the route. A browser that asks whether it may use a method gets the route of that method, if a policy there answers it;
 // otherwise it asked as anybody does who uses OPTIONS.

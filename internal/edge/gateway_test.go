@@ -41,7 +41,8 @@ type setup struct {
 	http1     http1.Settings
 	lookup    resolve.LookupFunc
 	observers []edge.Observer
-	silent    bool // the gateway keeps no records, which cost memory
+	refuses   func(netip.Addr) bool // who is banned
+	silent    bool                  // the gateway keeps no records, which cost memory
 }
 
 // gateway is a whole data path in the test's process: sockets, sessions, flow, upstreams.
@@ -130,6 +131,7 @@ func start(t *testing.T, change func(*setup), endpoints ...string) *gateway {
 		s.observers = append([]edge.Observer{g}, s.observers...)
 	}
 	g.edge = edge.New(log, s.observers...)
+	g.edge.Refuse(s.refuses)
 	g.use(s)
 	var trusted *bart.Lite
 	for _, prefix := range s.trusted {

@@ -17,6 +17,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,12 @@ type Sources struct {
 	Secure    func() Secure
 	// Consumers are those of the revision in force; nil for none.
 	Consumers func() *consumer.Directory
+	// Bans are the bans; nil for a gateway without. KernelBans is how the kernel's side stands; it, or what it returns, is nil while it has
+	// no part in them.
+	Bans       Banner
+	KernelBans func() *KernelBans
+	// Operator is told where whoever calls says to be working from, for the bans' sake; nil for nobody.
+	Operator func(netip.Addr)
 	// Attention is what needs somebody besides certificates; nil for nothing.
 	Attention func() []Reason
 	Exchanges func() []metrics.Summary // by route

@@ -9,11 +9,17 @@ import (
 	"strings"
 )
 
+// OperatorField is the field in which a caller names the address that somebody works from, as over SSH: it is not banned for some hours.
+const OperatorField = "Straum-Operator-Address"
+
 // guarded is the API as every caller gets it.
 func (a *Admin) guarded() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if from, err := netip.ParseAddr(r.Header.Get(OperatorField)); err == nil && a.sources.Operator != nil {
+			a.sources.Operator(from)
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		a.api.ServeHTTP(w, r)
 	})

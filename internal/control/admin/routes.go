@@ -23,6 +23,12 @@ func (a *Admin) register(api huma.API) {
 		http.StatusNotFound, http.StatusConflict), a.setBreaker)
 	huma.Register(api, get("certificates", "/v1/certificates", "All certificates: when they expire, and what needs attention"), a.getCertificates)
 	huma.Register(api, get("credentials", "/v1/credentials", "The credentials of consumers: whose, until when, when last used"), a.getCredentials)
+	huma.Register(api, get("bans", "/v1/bans", "The addresses and networks that are refused for a time", http.StatusUnprocessableEntity), a.getBans)
+	huma.Register(api, get("why-banned", "/v1/bans/why", "What is known of an address: its bans, what counts against it, and what keeps it from being banned",
+		http.StatusConflict, http.StatusUnprocessableEntity), a.getBanReasons)
+	huma.Register(api, post("add-ban", "/v1/bans", "Ban an address or a network", http.StatusConflict, http.StatusUnprocessableEntity), a.addBan)
+	huma.Register(api, post("remove-ban", "/v1/bans/remove", "End a ban, and forget it with all that counts against the network",
+		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity), a.removeBan)
 	huma.Register(api, get("config", "/v1/config", "The configuration in force, as JSON: defaults written out, secrets replaced by ***", http.StatusServiceUnavailable), a.getConfig)
 	huma.Register(api, text(get("config-yaml", "/v1/config.yaml", "The same, as YAML", http.StatusServiceUnavailable), "application/yaml"), a.getConfigYAML)
 	huma.Register(api, problems(api, post("reload", "/v1/reload", "Read the configuration again and put it in force"),

@@ -62,6 +62,7 @@ type Listener struct {
 // Refused counts connections by why they were closed.
 type Refused struct {
 	Client     uint64 `json:"client" doc:"Their address had too many."`
+	Banned     uint64 `json:"banned" doc:"Their address is banned. Most of these are not among accepted."`
 	Proxy      uint64 `json:"proxy" doc:"The PROXY header was missing, malformed or late."`
 	Evicted    uint64 `json:"evicted" doc:"Parked ones that made room for new ones."`
 	Expired    uint64 `json:"expired" doc:"Parked ones whose idle time was over."`
@@ -180,7 +181,7 @@ func listeners(stats []listen.Stats) []Listener {
 		all = append(all, Listener{
 			Name: l.Name, Address: l.Address, Draining: l.Draining, Sockets: l.Sockets,
 			Open: l.Open, Parked: l.Parked, Goroutines: l.Goroutines, Accepted: l.Accepted,
-			Refused: Refused{Client: l.RefusedClient, Proxy: l.ProxyErrors, Evicted: l.Evicted, Expired: l.Expired, Unparkable: l.Unparkable},
+			Refused: Refused{Client: l.RefusedClient, Banned: l.Dropped, Proxy: l.ProxyErrors, Evicted: l.Evicted, Expired: l.Expired, Unparkable: l.Unparkable},
 			Queued:  l.Queued, Backlog: l.Backlog,
 			Pauses:   Pauses{Limit: l.PausesLimit, Descriptors: l.PausesDescriptors, Other: l.PausesOther},
 			FastOpen: l.FastOpen, Handshakes: handshakesOf(l),

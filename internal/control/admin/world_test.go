@@ -7,14 +7,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"straum.dev/straum/internal/acme"
+	"straum.dev/straum/internal/ban"
 	"straum.dev/straum/internal/certificate"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/consumer"
@@ -70,6 +73,8 @@ type world struct {
 	reasons   []Reason
 	secure    Secure
 	consumers *consumer.Directory
+	bans      *ban.Engine
+	operators []netip.Addr
 }
 
 func (w *world) State() revision.State { return w.state }
@@ -130,7 +135,7 @@ func newWorld(t *testing.T) *world {
 			InForce: &revision.Revision{Number: 3, Accepted: start.Add(time.Hour), Config: c, Compiled: compiled},
 			LastTry: start.Add(2 * time.Hour), LastError: problems, Accepted: 3, Refused: 1,
 		},
-		secure: secured(), consumers: people(t),
+		secure: secured(), consumers: people(t), bans: banned(t),
 		reload: []error{nil, problems, errors.New("listener public: address already in use")},
 		stats: []upstream.Stats{
 			{Name: "orders", Balance: "least_requests", Budget: 12.5,
@@ -185,6 +190,12 @@ func (w *world) admin() *Admin {
 		},
 		Secure:    func() Secure { return w.secure },
 		Consumers: func() *consumer.Directory { return w.consumers },
+		Bans:      w.bans,
+		KernelBans: func() *KernelBans {
+			return &KernelBans{Given: 1, Problem: "bans.kernel: the kernel does not let the gateway change nftables (operation not permitted): give it CAP_NET_ADMIN, " +
+				"as by AmbientCapabilities=CAP_NET_ADMIN in the systemd unit, or set bans.kernel: false"}
+		},
+		Operator: func(a netip.Addr) { w.operators = append(w.operators, a) },
 		Exchanges: func() []metrics.Summary {
 			return []metrics.Summary{{Route: "orders", Count: 12000, Faulty: 12, P50: 2 * time.Millisecond, P95: 8 * time.Millisecond, P99: 32 * time.Millisecond,
 				Own50: 20 * time.Microsecond, Own95: 40 * time.Microsecond, Own99: 160 * time.Microsecond, OwnShare: 0.012}}
@@ -261,4 +272,45 @@ func people(t *testing.T) *consumer.Directory {
 	c, _ := d.Key(consumer.Hash("one"))
 	c.Use(start.Add(30 * time.Minute).Unix())
 	return d
+}
+
+// banned is an engine whose time stands still, with an address that failed to log in too often, a network that somebody
+// has banned, and an address that nothing was decided about yet.
+func banned(t *testing.T) *ban.Engine {
+	t.Helper()
+	now, clock := start, int64(1)
+	var mu sync.Mutex
+	at := func(d time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		now, clock = start.Add(d), 1+int64(d)
+	}
+	e := ban.New(ban.Options{Log: slog.New(slog.DiscardHandler),
+		Now:   func() time.Time { mu.Lock(); defer mu.Unlock(); return now },
+		Clock: func() int64 { mu.Lock(); defer mu.Unlock(); return clock },
+	})
+	t.Cleanup(func() { _ = e.Close() })
+	e.Guard(ban.Guard{Why: "a trusted proxy", Networks: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }})
+	settings := ban.Settings{On: true, Threshold: 100, HalfLife: 5 * time.Minute, First: 10 * time.Minute, Longest: 24 * time.Hour,
+		Ladder: []ban.Rung{ban.Refuse, ban.Drop, ban.Kernel}, Remember: 30 * 24 * time.Hour, Consumers: 3, Window: time.Hour}
+	settings.Scores[ban.AuthFailed], settings.Scores[ban.NotFound] = 10, 1
+	if err := e.Use(settings); err != nil {
+		t.Fatal(err)
+	}
+	strike := func(address string, s ban.Signal, n int) {
+		for range n {
+			e.Strike(netip.MustParseAddr(address), s, 1+int64(now.Sub(start)))
+		}
+	}
+	at(26*time.Hour + 10*time.Minute)
+	strike("203.0.113.7", ban.AuthFailed, 10)
+	at(26*time.Hour + 11*time.Minute)
+	if _, err := e.Add(ban.Order{Network: netip.MustParsePrefix("2001:db8:5::/48"), Rung: ban.Drop, Reason: "copies the catalogue", By: "olivia"}); err != nil {
+		t.Fatal(err)
+	}
+	at(26*time.Hour + 12*time.Minute)
+	strike("198.51.100.20", ban.AuthFailed, 2)
+	strike("198.51.100.20", ban.NotFound, 4)
+	e.Good(netip.MustParseAddr("198.51.100.20"), "acme", 1+int64(26*time.Hour+12*time.Minute))
+	return e
 }

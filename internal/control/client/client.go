@@ -35,8 +35,9 @@ const (
 
 // Client calls one gateway. Its methods may be called from any goroutine.
 type Client struct {
-	socket string
-	http   http.Client
+	socket   string
+	operator string
+	http     http.Client
 }
 
 // New makes a client. It does not connect before the first call.
@@ -48,6 +49,13 @@ func New(socket string) *Client {
 		},
 		DisableKeepAlives: true, // a command makes a call or two
 	}}
+	return c
+}
+
+// From names the address that somebody works from, as over SSH, so that the gateway does not ban it. Empty is for none. It is set before
+// the first call.
+func (c *Client) From(address string) *Client {
+	c.operator = address
 	return c
 }
 
@@ -110,6 +118,9 @@ func (c *Client) Raw(ctx context.Context, method, path string, body any) ([]byte
 	}
 	if sent != nil {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.operator != "" {
+		r.Header.Set("Straum-Operator-Address", c.operator)
 	}
 	answer, err := c.http.Do(r)
 	if err != nil {

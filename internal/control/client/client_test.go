@@ -140,6 +140,14 @@ func TestCalls(t *testing.T) {
 	f(err, `POST /v1/upstreams/orders/breaker application/json {"state":"open"}`)
 	_, err = c.Certificates(ctx)
 	f(err, "GET /v1/certificates")
+	_, err = c.Bans(ctx, "2001:db8::/32", 20, 10)
+	f(err, "GET /v1/bans?network=2001%3Adb8%3A%3A%2F32&offset=20&limit=10")
+	_, err = c.WhyBanned(ctx, "2001:db8::7")
+	f(err, "GET /v1/bans/why?address=2001%3Adb8%3A%3A7")
+	_, err = c.AddBan(ctx, client.BanOrder{Network: "192.0.2.0/24", For: 60, Reason: "abuse"})
+	f(err, `POST /v1/bans application/json {"network":"192.0.2.0/24","for_seconds":60,"reason":"abuse"}`)
+	_, err = c.RemoveBan(ctx, "192.0.2.0/24")
+	f(err, `POST /v1/bans/remove application/json {"network":"192.0.2.0/24"}`)
 	_, err = c.Config(ctx)
 	f(err, "GET /v1/config")
 	_, err = c.YAML(ctx)
@@ -161,6 +169,8 @@ func TestTypesAgree(t *testing.T) {
 	f(client.Configuration{}, admin.Configuration{})
 	f(client.Reloaded{}, admin.Reloaded{})
 	f(client.Mistake{}, admin.Mistake{})
+	f(client.BanList{}, admin.BanList{})
+	f(client.BanReasons{}, admin.BanReasons{})
 }
 
 func agree(t *testing.T, ours, theirs reflect.Type) {

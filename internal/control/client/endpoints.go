@@ -14,6 +14,8 @@ const (
 	UpstreamsPath    = "/v1/upstreams"
 	CertificatesPath = "/v1/certificates"
 	CredentialsPath  = "/v1/credentials"
+	BansPath         = "/v1/bans"
+	RemoveBanPath    = "/v1/bans/remove"
 	ConfigPath       = "/v1/config"
 	YAMLPath         = "/v1/config.yaml"
 	ReloadPath       = "/v1/reload"
@@ -65,6 +67,36 @@ func (c *Client) Credentials(ctx context.Context, consumer string, offset, limit
 // CredentialsQuery is the path that Credentials asks.
 func CredentialsQuery(consumer string, offset, limit int) string {
 	return fmt.Sprintf("%s?consumer=%s&offset=%d&limit=%d", CredentialsPath, url.QueryEscape(consumer), offset, limit)
+}
+
+// Bans asks for limit bans from offset on, of those that share addresses with a network or, when it is empty, of all.
+func (c *Client) Bans(ctx context.Context, network string, offset, limit int) (BanList, error) {
+	return call[BanList](ctx, c, http.MethodGet, BansQuery(network, offset, limit), nil)
+}
+
+// BansQuery is the path that Bans asks.
+func BansQuery(network string, offset, limit int) string {
+	return fmt.Sprintf("%s?network=%s&offset=%d&limit=%d", BansPath, url.QueryEscape(network), offset, limit)
+}
+
+// WhyBanned asks what is known of an address.
+func (c *Client) WhyBanned(ctx context.Context, address string) (BanReasons, error) {
+	return call[BanReasons](ctx, c, http.MethodGet, WhyBannedQuery(address), nil)
+}
+
+// WhyBannedQuery is the path that WhyBanned asks.
+func WhyBannedQuery(address string) string {
+	return BansPath + "/why?address=" + url.QueryEscape(address)
+}
+
+// AddBan bans a network.
+func (c *Client) AddBan(ctx context.Context, o BanOrder) (Ban, error) {
+	return call[Ban](ctx, c, http.MethodPost, BansPath, o)
+}
+
+// RemoveBan ends the ban of a network.
+func (c *Client) RemoveBan(ctx context.Context, network string) (Ban, error) {
+	return call[Ban](ctx, c, http.MethodPost, RemoveBanPath, BanRemoval{network})
 }
 
 // Config asks for the configuration in force, without its secrets.

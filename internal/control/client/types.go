@@ -64,6 +64,7 @@ type Listener struct {
 // Refused counts connections by why they were closed.
 type Refused struct {
 	Client     uint64 `json:"client"`
+	Banned     uint64 `json:"banned"`
 	Proxy      uint64 `json:"proxy"`
 	Evicted    uint64 `json:"evicted"`
 	Expired    uint64 `json:"expired"`
@@ -313,4 +314,76 @@ type Credential struct {
 	Expires  *time.Time `json:"expires,omitempty"`
 	Expired  bool       `json:"expired"`
 	LastUsed *time.Time `json:"last_used,omitempty"`
+}
+
+// BanList are a stretch of the bans.
+type BanList struct {
+	On     bool        `json:"on"`
+	DryRun bool        `json:"dry_run"`
+	Total  int         `json:"total"`
+	Bans   []Ban       `json:"bans"`
+	Kernel *KernelBans `json:"kernel,omitempty"`
+}
+
+// KernelBans is how the kernel's side of bans stands.
+type KernelBans struct {
+	Given   int    `json:"given"`
+	LeftOut int    `json:"left_out"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// Ban is a network that is refused.
+type Ban struct {
+	Network string     `json:"network"`
+	How     string     `json:"how"`
+	InForce bool       `json:"in_force"`
+	Began   time.Time  `json:"began"`
+	Until   *time.Time `json:"until,omitempty"`
+	Count   int        `json:"count"`
+	Reason  string     `json:"reason,omitempty"`
+	By      string     `json:"by,omitempty"`
+}
+
+// BanReasons is what is known of an address.
+type BanReasons struct {
+	Address   string        `json:"address"`
+	Network   string        `json:"network"`
+	On        bool          `json:"on"`
+	DryRun    bool          `json:"dry_run"`
+	How       string        `json:"how"`
+	Bans      []Ban         `json:"bans"`
+	Count     int           `json:"count"`
+	Forgotten *time.Time    `json:"forgotten,omitempty"`
+	Score     float64       `json:"score"`
+	Threshold float64       `json:"threshold"`
+	Signals   []SignalScore `json:"signals"`
+	Consumers int           `json:"consumers"`
+	Spares    int           `json:"spares"`
+	Never     *NeverBanned  `json:"never,omitempty"`
+}
+
+// SignalScore are the points for one signal.
+type SignalScore struct {
+	Signal string  `json:"signal"`
+	Points float64 `json:"points"`
+}
+
+// NeverBanned is why an address is never banned.
+type NeverBanned struct {
+	Network string `json:"network"`
+	Why     string `json:"why"`
+}
+
+// BanOrder bans a network: an IPv6 address stands for its /64.
+type BanOrder struct {
+	Network string `json:"network"`
+	For     int64  `json:"for_seconds"` // 0: until it is removed
+	How     string `json:"how,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	By      string `json:"by,omitempty"`
+}
+
+// BanRemoval ends a ban.
+type BanRemoval struct {
+	Network string `json:"network"`
 }

@@ -28,6 +28,8 @@ type Compiled struct {
 	// Redis is how the store shared with other gateways is reached, nil for none.
 	Redis   *redis.Settings
 	RedisAt document.Node // for problems
+	// Bans is how addresses are banned.
+	Bans Bans
 	// Secret is what keys are derived from; empty when one is to be made and kept.
 	Secret document.Secret
 
@@ -36,7 +38,7 @@ type Compiled struct {
 	ends      []end
 	needsKeys bool
 	asked     map[string]bool // upstreams that policies send to
-	read      []string // files that policies have asked for
+	read      []string        // files that policies have asked for
 	upstreams []compiledUpstream
 	table     *route.Table
 	routes    []compiledRoute // by the index the table gives
@@ -59,6 +61,7 @@ func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
 	}
 	k.acme()
 	k.consumers()
+	k.out.Bans = k.bans(c.Bans, &c.Log.Access)
 	k.out.Redis, k.out.Secret = k.redis(), k.config.Secret
 	if k.config.Redis != nil {
 		k.out.RedisAt = k.config.Redis.Node

@@ -3,6 +3,7 @@ package compile
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
@@ -34,6 +35,9 @@ func (k *compiler) chain(r *config.Route) (*policy.Chain, []string) {
 		names[i] = p.written.Name
 		k.out.needsKeys = k.out.needsKeys || p.kind.Keys
 	}
+	if r.Upstream == "" && !slices.ContainsFunc(on, func(p placedPolicy) bool { return p.kind.Settles }) {
+		k.blame(r.Node, "the key upstream is missing; it is required, but on routes with a policy that answers or chooses: %s", k.settling())
+	}
 	k.caution(r, on)
 	if len(r.Policies) == 0 {
 		return k.out.otherwise, names
@@ -63,6 +67,17 @@ func (standIn) Request(*exchange.Exchange) {}
 type placedPolicy struct {
 	kind    *policy.Kind
 	written *config.Policy
+}
+
+// settling names the policies that spare a route its upstream.
+func (k *compiler) settling() string {
+	var names []string
+	for i := range k.kinds {
+		if k.kinds[i].Settles {
+			names = append(names, k.kinds[i].Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // on are the policies of a route in running order.

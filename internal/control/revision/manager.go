@@ -108,6 +108,7 @@ type Manager struct {
 	tried string              // digest of the last try, accepted or not
 	dirs  []string            // where the last try looked for files
 	files map[string]bool     // what it read
+	noted []string            // files that the policies read which were bound last
 }
 
 // New makes a manager without a revision. Reload brings the first.
@@ -149,6 +150,9 @@ func (m *Manager) load(cause string, known func(digest string) bool) (changed bo
 		for _, file := range next.Compiled.Files() {
 			seen.also(file)
 		}
+		for _, file := range m.noted {
+			seen.note(file)
+		}
 	}
 	next.Digest = seen.digest()
 	m.dirs, m.files = seen.places()
@@ -164,7 +168,10 @@ func (m *Manager) load(cause string, known func(digest string) bool) (changed bo
 		if before.InForce != nil {
 			next.Number = before.InForce.Number + 1
 		}
-		err = m.putInForce(next, before.InForce)
+		seen.forget()
+		err = m.putInForce(next, before.InForce, seen)
+		next.Digest = seen.digest()
+		m.tried, m.noted = next.Digest, seen.forget()
 	}
 	if err != nil {
 		after.Refused++
@@ -198,10 +205,11 @@ func Check(source Source, opt config.Options, kinds []policy.Kind) (*config.Conf
 }
 
 // putInForce makes next what the planes run on. After an error before, which is nil at the start, is what they run on.
-func (m *Manager) putInForce(next, before *Revision) error {
+func (m *Manager) putInForce(next, before *Revision, seen *reading) error {
 	m.o.Secure.Begin()
 	world, err := m.o.World.Begin(next.Compiled)
 	if err == nil {
+		world.Note = seen.note
 		err = m.change(next, before, world)
 	}
 	if err != nil {

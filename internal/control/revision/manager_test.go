@@ -353,6 +353,52 @@ func TestOnlyAnOrderTriesAgain(t *testing.T) {
 	}
 }
 
+// A reload sees that a file changed which only another file names.
+func TestAFileOfAFileIsLoaded(t *testing.T) {
+	p := newPlace(t)
+	dir := filepath.Dir(p.file)
+	loads := func(why string, cause string, want bool, fails string) {
+		t.Helper()
+		before := p.State()
+		var changed bool
+		var err error
+		if cause == "file" {
+			p.follow()
+			changed = p.State().Accepted > before.Accepted
+			if p.State().Refused > before.Refused {
+				err = p.State().LastError
+			}
+		} else {
+			changed, err = p.Reload(cause)
+		}
+		if changed != want || (err != nil) != (fails != "") || err != nil && !strings.Contains(err.Error(), fails) {
+			t.Errorf("%s: changed %v, %v", why, changed, err)
+		}
+	}
+	p.write(t, strings.Replace(text(81, "a"), "upstream: a }", "upstream: a, policies: [{validate: {schema: a.json}}] }", 1))
+	write(t, filepath.Join(dir, "a.json"), `{"$ref":"b.json"}`)
+	loads("it lacks", "start", false, "b.json: no such file")
+	loads("it still lacks", "file", false, "")
+	write(t, filepath.Join(dir, "b.json"), `{"type":"string"}`)
+	loads("it is there", "file", true, "")
+	loads("nothing happened", "signal", false, "")
+	loads("nothing happened", "file", false, "")
+	write(t, filepath.Join(dir, "b.json"), `{"type":"sting"}`)
+	loads("it is bad", "signal", false, "value must be")
+	loads("it is as bad", "file", false, "")
+	loads("it is as bad and it is asked for", "signal", false, "value must be")
+	write(t, filepath.Join(dir, "b.json"), `{"$ref":"c.json"}`)
+	write(t, filepath.Join(dir, "c.json"), `true`)
+	loads("there is another", "signal", true, "")
+	write(t, filepath.Join(dir, "c.json"), `false`)
+	loads("the other changed", "signal", true, "")
+	loads("nothing happened", "signal", false, "")
+	p.write(t, text(81, "a"))
+	loads("none is named", "signal", true, "")
+	write(t, filepath.Join(dir, "c.json"), `true`)
+	loads("it is no matter any more", "signal", false, "")
+}
+
 func TestLoadsAreOneAtATime(t *testing.T) {
 	p := first(t)
 	var all sync.WaitGroup

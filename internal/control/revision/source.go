@@ -38,10 +38,11 @@ type reading struct {
 	sum   hash.Hash
 	dirs  map[string]bool
 	files map[string]bool
+	noted map[string]string // files that policies read when they are bound, and what stands for their content
 }
 
 func newReading() *reading {
-	return &reading{sum: sha256.New(), dirs: map[string]bool{}, files: map[string]bool{}}
+	return &reading{sum: sha256.New(), dirs: map[string]bool{}, files: map[string]bool{}, noted: map[string]string{}}
 }
 
 // readFile reads a file, one byte more of it than a document may have, so that too large a one is refused without being read whole.
@@ -67,6 +68,24 @@ func (r *reading) also(path string) {
 	defer r.mu.Unlock()
 	fmt.Fprintf(r.sum, "%q %t\n", path, err == nil)
 	r.sum.Write(sum)
+}
+
+// note counts a file in, as also does, that only shows when policies are bound. What it holds is looked at now, before it is used: what changes
+// from now on is a change.
+func (r *reading) note(path string) {
+	sum, err := digest(path)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.noted[filepath.Clean(path)] = fmt.Sprintf("%t %x", err == nil, sum)
+}
+
+// forget forgets what was noted, to note what is read now, and returns the files.
+func (r *reading) forget() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	files := slices.Sorted(maps.Keys(r.noted))
+	clear(r.noted)
+	return files
 }
 
 // digest stands for the content of a file, which may be large: files of credentials are.
@@ -118,7 +137,12 @@ func (r *reading) file(path string) {
 func (r *reading) digest() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return hex.EncodeToString(r.sum.Sum(nil))
+	all := sha256.New()
+	all.Write(r.sum.Sum(nil))
+	for _, path := range slices.Sorted(maps.Keys(r.noted)) {
+		fmt.Fprintf(all, "%q %s\n", path, r.noted[path])
+	}
+	return hex.EncodeToString(all.Sum(nil))
 }
 
 // options are those of one load.

@@ -87,6 +87,8 @@ type Fault struct {
 	Allow string
 	// Detail replaces Kind.Detail for the client when it is not empty.
 	Detail string
+	// Close says like Kind.Close that this connection of HTTP/1 cannot carry another request.
+	Close bool
 	// Cause is for the operator; it may name addresses.
 	Cause error
 }

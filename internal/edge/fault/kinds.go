@@ -22,6 +22,7 @@ var (
 
 // The faults of step 3, route.
 var (
+	Banned           = &Kind{Word: "banned", Side: Client, Status: 403, Code: PermissionDenied, Title: "Address refused", Detail: "This gateway takes no requests from the address this one came from at the moment."}
 	NoRoute          = &Kind{Word: "no_route", Side: Client, Status: 404, Code: Unimplemented, Title: "No such route", Detail: "Nothing is published at this host and path."}
 	MethodNotAllowed = &Kind{Word: "method_not_allowed", Side: Client, Status: 405, Code: Unimplemented, Title: "Method not allowed", Detail: "The path is published, but not for this method; the Allow field lists those it has."}
 )
@@ -37,6 +38,19 @@ var (
 	LoginInsecure    = &Kind{Word: "login_insecure", Side: Client, Status: 400, Code: InvalidArgument, Title: "Login needs a secure connection", Detail: "This page asks for a login, which is safe by https:// alone."}
 	HoldTooLarge     = &Kind{Word: "hold_too_large", Side: Client, Status: 413, Code: ResourceExhausted, Close: true, Title: "Body too large", Detail: "The request body is larger than this route can check."}
 	HoldFull         = &Kind{Word: "hold_full", Side: Gateway, Status: 503, Code: Unavailable, Close: true, Title: "Gateway at its limit", Detail: "The gateway holds as many request bodies as it can. Try again shortly."}
+	AddressRefused   = &Kind{Word: "address_refused", Side: Client, Status: 403, Code: PermissionDenied, Title: "Address not allowed", Detail: "This path is not open to the address the request came from."}
+	WAFBlocked       = &Kind{Word: "waf_blocked", Side: Client, Status: 403, Code: PermissionDenied, Title: "Request refused", Detail: "The request looks like an attack. If it is none, the operator can find out why by the request id."}
+	WAFBusy          = &Kind{Word: "waf_busy", Side: Gateway, Status: 503, Code: Unavailable, Title: "Gateway at its limit", Detail: "The gateway inspects as many requests as it can. Try again shortly."}
+)
+
+// The faults of limits on how many requests may be under way, or used in a day or month (step 4).
+var (
+	Limited           = &Kind{Word: "rate_limited", Side: Client, Status: 429, Code: ResourceExhausted, Title: "Too many requests", Detail: "More requests were sent than this path allows in the time. Try again after the time in Retry-After."}
+	LimitUnavailable  = &Kind{Word: "limit_unavailable", Side: Gateway, Status: 503, Code: Unavailable, Title: "Cannot check limits now", Detail: "What this gateway needs to count requests cannot be reached, and this path asks that they are counted. Try again shortly."}
+	QuotaExceeded     = &Kind{Word: "quota_exceeded", Side: Client, Status: 429, Code: ResourceExhausted, Title: "Quota used up", Detail: "The quota of this caller for the day or month is used up; Retry-After says when the next one begins."}
+	QuotaUnavailable  = &Kind{Word: "quota_unavailable", Side: Gateway, Status: 503, Code: Unavailable, Title: "Cannot check quotas now", Detail: "What this gateway needs to count the request cannot be reached at the moment. Try again shortly."}
+	TooManyConcurrent = &Kind{Word: "too_many_concurrent", Side: Client, Status: 429, Code: ResourceExhausted, Title: "Too many requests at a time", Detail: "This caller has as many requests under way as it may. Wait for one of them to end."}
+	Overloaded        = &Kind{Word: "overloaded", Side: Gateway, Status: 503, Code: Unavailable, Title: "API at its limit", Detail: "As many requests as the API behind this route can take are under way. Try again shortly."}
 )
 
 // The faults of steps 6 and 7, balance and upstream.
@@ -59,6 +73,14 @@ var (
 	NoDescriptors   = &Kind{Word: "no_descriptors", Side: Gateway, Status: 503, Code: Unavailable, Title: "Gateway at its limit", Detail: "The gateway cannot open another connection at the moment. Try again shortly."}
 )
 
+// The faults of policies that look into content (steps 4 and 8).
+var (
+	InvalidJSON        = &Kind{Word: "invalid_json", Side: Client, Status: 400, Code: InvalidArgument, Title: "Not JSON", Detail: "The body of the request is not JSON as RFC 8259 has it."}
+	UnsupportedContent = &Kind{Word: "unsupported_content", Side: Client, Status: 415, Code: InvalidArgument, Title: "Content not supported", Detail: "This path does not take a body of this Content-Type or Content-Encoding."}
+	UnknownOperation   = &Kind{Word: "unknown_operation", Side: Client, Status: 404, Code: Unimplemented, Title: "No such operation", Detail: "The description of this API has no operation for this path."}
+	Unchangeable       = &Kind{Word: "unchangeable", Side: Upstream, Status: 502, Code: InternalError, Title: "API answered with content that cannot be passed on", Detail: "The answer of the API behind this route has to be changed on its way, and it cannot be."}
+)
+
 // The faults of our own making.
 var (
 	Internal = &Kind{Word: "internal", Side: Gateway, Status: 500, Code: InternalError, Close: true, Title: "Gateway error", Detail: "The gateway met a mistake of its own; the request id helps its operator to find it."}
@@ -69,8 +91,11 @@ func Kinds() []*Kind {
 	return []*Kind{
 		Malformed, Framing, BadHost, LineTooLong, HeaderTooLarge, BodyTooLarge, UnknownCoding, BadVersion, BadExpectation,
 		NoTunnel, BadPath, HeaderTimeout, BodyTimeout, ClientGone, ClientSlow,
-		NoRoute, MethodNotAllowed,
+		Banned, NoRoute, MethodNotAllowed,
 		NotAuthenticated, Forbidden, BadCredential, AuthUnavailable, LoginFailed, LoginTooLarge, LoginInsecure, HoldTooLarge, HoldFull,
+		AddressRefused, WAFBlocked, WAFBusy,
+		Limited, LimitUnavailable, QuotaExceeded, QuotaUnavailable, TooManyConcurrent, Overloaded,
+		InvalidJSON, UnsupportedContent, UnknownOperation, Unchangeable,
 		NoEndpoint, BreakerOpen, Saturated, QueueTimeout, ConnectFailed, ConnectTimeout, UpstreamTLS, UpstreamReset, UpstreamInvalid,
 		UpstreamRefused, UpstreamTimeout, ExchangeTimeout, NoUpgrade, BadDeadline, ClientDeadline, NoDescriptors,
 		Internal,

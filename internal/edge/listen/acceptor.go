@@ -14,12 +14,14 @@ import (
 
 // acceptor is one listening socket with the goroutine that accepts from it.
 type acceptor struct {
-	l     *listener
-	ln    queue
-	shard int
-	wait  time.Duration // the last pause, 0 after a connection was accepted
-	until atomic.Int64  // when a stopping acceptor closes at the latest
-	done  chan struct{} // closed when the goroutine has left; the socket is closed then
+	l       *listener
+	ln      queue
+	shard   int
+	wait    time.Duration // the last pause, 0 after a connection was accepted
+	dropped int64         // when a connection was dropped last
+	held    *os.File      // a connection that sweep let in and that has to be made ready for use, nil for none
+	until   atomic.Int64  // when a stopping acceptor closes at the latest
+	done    chan struct{} // closed when the goroutine has left; the socket is closed then
 }
 
 // queue is a *net.TCPListener or a *net.UnixListener.
@@ -45,9 +47,13 @@ func (a *acceptor) accept() {
 	defer a.ln.Close()
 	l, set := a.l, a.l.set
 	for {
-		nc, err := a.ln.Accept()
+		nc, err := a.next()
 		switch {
 		case err == nil:
+			if l.drops(nc) {
+				a.clear()
+				continue
+			}
 			if !a.place() {
 				nc.Close()
 				return
@@ -86,6 +92,28 @@ func (a *acceptor) accept() {
 			a.pause(nil)
 		}
 	}
+}
+
+// next is the next connection.
+func (a *acceptor) next() (net.Conn, error) {
+	if a.held == nil {
+		return a.ln.Accept()
+	}
+	nc, err := a.adopt()
+	switch {
+	case err == nil:
+		return nc, nil
+	case exhausted(err):
+		select {
+		case <-a.l.set.cut: // nobody comes in any more
+			err = net.ErrClosed
+		default:
+			return nil, err // it is tried again when there is room
+		}
+	}
+	a.held.Close()
+	a.held = nil
+	return nil, err
 }
 
 // exhausted says that accepting failed for want of something that ending connections gives back.

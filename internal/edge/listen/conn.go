@@ -162,6 +162,9 @@ func (c *conn) readProxy(buf []byte) (rest []byte, ok bool) {
 		if header.Source.IsValid() {
 			c.info.Peer, c.info.Local = header.Source, header.Destination
 		}
+		if c.drops() {
+			return nil, false
+		}
 		if !c.count() {
 			c.refuse()
 			return nil, false

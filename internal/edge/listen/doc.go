@@ -1,10 +1,11 @@
 // Package listen accepts client connections and looks after them while nobody works on them. Step 1, listen.
 //
-// A connection's life, in order: a socket of its listener accepts it (acceptor.go), limits admit it (limit.go), it gets a
-// goroutine (conn.go), a PROXY header is read when its peer is a trusted proxy (proxy.go), TLS is agreed on (handshake.go), the listener's Handler opens a Session
-// for it, and the session serves. When the session has nothing to read between two requests, the connection is parked (lot.go):
-// it keeps neither goroutine nor buffer, and one epoll instance for all parked connections of the process waits for it. When it
-// becomes readable it gets a fresh goroutine; when its idle time is over, or its place is needed, it is closed.
+// A connection's life, in order: a socket of its listener accepts it (acceptor.go), the guard lets it in (guard.go), limits admit it
+// (limit.go), it gets a goroutine (conn.go), a PROXY header is read when its peer is a trusted proxy (proxy.go), TLS is agreed on
+// (handshake.go), the listener's Handler opens a Session for it, and the session serves. When the session has nothing to read between
+// two requests, the connection is parked (lot.go): it keeps neither goroutine nor buffer, and one epoll instance for all parked
+// connections of the process waits for it. When it becomes readable it gets a fresh goroutine; when its idle time is over, or its place
+// is needed, it is closed.
 //
 // Ownership. At any time a connection belongs to exactly one of: the goroutine that serves it, or the lot. Only the owner closes
 // it. Ownership changes hands under the lot's lock. Everybody else may only Kill it, which makes the owner end it.

@@ -154,6 +154,7 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 			outcome = c.explain(err)
 		}
 		h.counts[outcome].Add(1)
+		c.report(outcome)
 		// A stranger can make any number of these: they are for whoever looks for a cause, and cost nobody else anything.
 		if c.l.set.log.Enabled(context.Background(), slog.LevelDebug) {
 			c.l.log(slog.LevelDebug, "a handshake failed", slog.String("outcome", outcome.String()), slog.Any("cause", err),

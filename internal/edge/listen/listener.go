@@ -29,6 +29,7 @@ type listener struct {
 	pauses     [pauseKinds]atomic.Uint64
 	accepted   atomic.Uint64
 	refused    atomic.Uint64
+	dropped    atomic.Uint64
 	evicted    atomic.Uint64
 	expired    atomic.Uint64
 	unparkable atomic.Uint64

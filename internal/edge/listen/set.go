@@ -24,6 +24,7 @@ type Set struct {
 	cut  chan struct{} // closed when the time to drain is over
 
 	relieve func()       // may be nil
+	guard   Guard        // may be nil
 	turns   socket.Turns // of handshakes that compute: one for each processor, so that a flood of them delays others by one at most
 
 	// handshake is how long handshakes under way may take when a listener goes away: a round trip of a distant client.
@@ -48,6 +49,9 @@ func New(log *slog.Logger) (*Set, error) {
 // Relieve sets what is called when descriptors run out, so that others who hold some they can do without give them up. It is to be set
 // before the first Apply.
 func (s *Set) Relieve(others func()) { s.relieve = others }
+
+// Watch sets who watches the doors of all listeners. It is to be set before the first Apply.
+func (s *Set) Watch(g Guard) { s.guard = g }
 
 // errDrained is what a set says after its end.
 var errDrained = errors.New("listen: the listeners have been drained; a new set is needed")

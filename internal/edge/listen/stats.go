@@ -20,6 +20,7 @@ type Stats struct {
 
 	Accepted      uint64
 	RefusedClient uint64 // answered 503 because their address had too many
+	Dropped       uint64 // reset because their address is banned; those dropped before a PROXY header was read were not Accepted
 	ProxyErrors   uint64 // closed because a trusted peer's PROXY header was missing, malformed or late
 	Evicted       uint64 // parked connections closed to make room for new ones
 	Expired       uint64 // parked connections closed because their idle time was over
@@ -63,6 +64,7 @@ func (l *listener) stats() Stats {
 		Goroutines:        l.running.Load(),
 		Accepted:          l.accepted.Load(),
 		RefusedClient:     l.refused.Load(),
+		Dropped:           l.dropped.Load(),
 		ProxyErrors:       l.proxyErrors.Load(),
 		Evicted:           l.evicted.Load(),
 		Expired:           l.expired.Load(),

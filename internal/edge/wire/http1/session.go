@@ -327,7 +327,7 @@ func (s *Session) mayKeep(x *exchange.Exchange, how framed) bool {
 	switch {
 	case d.last, how == byClose, x.Response.Status == 101, s.gate.Draining():
 		return false
-	case x.Fault != nil && x.Fault.Kind.Close:
+	case x.Fault != nil && (x.Fault.Kind.Close || x.Fault.Close):
 		return false
 	case !d.begun:
 		return true
