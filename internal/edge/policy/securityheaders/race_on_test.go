@@ -1,0 +1,5 @@
+//go:build race
+
+package securityheaders
+
+const raceEnabled = true
