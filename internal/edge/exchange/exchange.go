@@ -60,6 +60,8 @@ type Request struct {
 
 	reserved [4]*Names // see Reserve; nil at the end
 	closed   bool
+	said     Fields // see Change; counts when changed is set
+	changed  bool
 }
 
 // Response is what the client gets.
@@ -177,7 +179,7 @@ type Route struct {
 	ServerTiming bool
 }
 
-// Param is what a {name} in a route's path stood for.
+// Param is what a {name} in a route's path stood for, or the * at its end, in canonical form.
 type Param struct{ Name, Value string }
 
 // Upstream holds the facts of steps 6 and 7.
@@ -243,10 +245,11 @@ func (x *Exchange) Begin(conn *Conn, now int64) {
 	hex.Encode(x.id[:], raw[:])
 	x.ID = unsafe.String(&x.id[0], len(x.id))
 
-	header, trailer := x.Request.Header, x.Request.Trailer
+	header, trailer, said := x.Request.Header, x.Request.Trailer, x.Request.said
 	header.Reset()
 	trailer.Reset()
-	x.Request = Request{Header: header, Trailer: trailer}
+	said.Reset()
+	x.Request = Request{Header: header, Trailer: trailer, said: said}
 	x.DropResponse()
 }
 

@@ -131,8 +131,7 @@ func (x *Exchange) Held() bool {
 type heldBody struct {
 	content []byte // borrowed; counted in holding by its capacity
 	read    bool
-	proven  bool
-	by      place // who is counted for it, unless proven
+	holder
 }
 
 var heldBodies = sync.Pool{New: func() any { return new(heldBody) }}
@@ -179,7 +178,7 @@ func (h *heldBody) grow(need, length, most int64) *fault.Fault {
 	} else if size <= bufpool.Large {
 		size = bufpool.Large
 	}
-	if !holding.take(size, int64(cap(h.content)), h) {
+	if !holding.take(size, int64(cap(h.content)), &h.holder) {
 		return fault.New(fault.HoldFull, nil)
 	}
 	bigger := bufpool.Get(int(size))
@@ -191,7 +190,7 @@ func (h *heldBody) grow(need, length, most int64) *fault.Fault {
 
 func (h *heldBody) giveBack() {
 	if h.content != nil {
-		holding.give(int64(cap(h.content)), h)
+		holding.give(int64(cap(h.content)), &h.holder)
 		bufpool.Put(h.content[:cap(h.content)])
 	}
 	h.content = nil
@@ -200,7 +199,7 @@ func (h *heldBody) giveBack() {
 // prove moves what is held from the address to those who are proven.
 func (h *heldBody) prove() {
 	if !h.proven {
-		holding.prove(int64(cap(h.content)), h)
+		holding.prove(int64(cap(h.content)), &h.holder)
 		h.proven = true
 	}
 }

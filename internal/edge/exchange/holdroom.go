@@ -25,6 +25,12 @@ var holding room
 // Holding is how many bytes the request bodies held at the moment take.
 func Holding() int64 { return holding.all.Load() }
 
+// holder is who holds something.
+type holder struct {
+	proven bool
+	by     place // who is counted, unless proven
+}
+
 // room counts bytes.
 type room struct {
 	all, unproven atomic.Int64
@@ -62,8 +68,8 @@ func (r *room) of(p *place) *places {
 	return &r.places[n%byte(len(r.places))]
 }
 
-// take takes n bytes more for a body that has taken some already, and says whether there was room.
-func (r *room) take(n, has int64, h *heldBody) bool {
+// take takes n bytes more for one that has taken some already, and says whether there was room.
+func (r *room) take(n, has int64, h *holder) bool {
 	if !h.proven && r.unproven.Add(n) > HoldUnproven {
 		r.unproven.Add(-n)
 		return false
@@ -81,7 +87,7 @@ func (r *room) take(n, has int64, h *heldBody) bool {
 }
 
 // give gives n bytes back.
-func (r *room) give(n int64, h *heldBody) {
+func (r *room) give(n int64, h *holder) {
 	r.all.Add(-n)
 	if !h.proven {
 		r.prove(n, h)
@@ -89,7 +95,7 @@ func (r *room) give(n int64, h *heldBody) {
 }
 
 // prove counts n bytes no longer for an address.
-func (r *room) prove(n int64, h *heldBody) {
+func (r *room) prove(n int64, h *holder) {
 	r.unproven.Add(-n)
 	r.of(&h.by).give(n, h.by)
 }

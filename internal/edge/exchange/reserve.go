@@ -1,10 +1,20 @@
 package exchange
 
 // Names are names of fields that a policy alone may write on requests. A set is made once and shared.
-type Names struct{ list []string }
+type Names struct {
+	list   []string
+	begins []string
+}
 
 // NewNames makes a set of names, in any case.
-func NewNames(list ...string) *Names { return &Names{list} }
+func NewNames(list ...string) *Names { return &Names{list: list} }
+
+// Beginning takes all names into the set that begin in one of these ways, as far as trailers go: of the header fields that begin so some may be
+// the gateway's own, so that whoever reserves them removes them himself. It is for when the set is made.
+func (n *Names) Beginning(ways ...string) *Names {
+	n.begins = ways
+	return n
+}
 
 // Has says whether endpoints may take a name for one of the set: in any case, and with underscores for hyphens, as CGI does.
 func (n *Names) Has(name string) bool {
@@ -14,6 +24,16 @@ func (n *Names) Has(name string) bool {
 		}
 	}
 	return false
+}
+
+// bars says whether a trailer of this name must not go on.
+func (n *Names) bars(name string) bool {
+	for _, way := range n.begins {
+		if len(way) <= len(name) && looksLike(way, name) {
+			return true
+		}
+	}
+	return n.Has(name)
 }
 
 func (n *Names) of(f *Field) bool { return n.Has(f.Name) }
@@ -41,7 +61,7 @@ func plain(c byte) byte {
 // that tell endpoints something under names of the operator's choice reserve them before they write any, on every request. A set is reserved
 // once; again it does nothing.
 func (r *Request) Reserve(names *Names) {
-	if names == nil || len(names.list) == 0 {
+	if names == nil || len(names.list)+len(names.begins) == 0 {
 		return
 	}
 	for i := range r.reserved {
@@ -67,7 +87,7 @@ func (r *Request) Reserved(name string) bool {
 		if names == nil {
 			return r.closed
 		}
-		if names.Has(name) {
+		if names.bars(name) {
 			return true
 		}
 	}

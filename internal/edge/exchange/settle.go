@@ -7,10 +7,11 @@ type Settler interface {
 	Settle(x *Exchange)
 }
 
-// maxSettlers is how many may wait for the end of one exchange: fewer policies lend anything.
-const maxSettlers = 8
+// maxSettlers is how many may wait for the end of one exchange. Fewer policies lend anything, also when those of step 9 do it twice because the first
+// answer could not be sent.
+const maxSettlers = 12
 
-// AtEnd has s told when the exchange is over. There may be eight at most, each of a policy of its own.
+// AtEnd has s told when the exchange is over. There may be twelve at most.
 func (x *Exchange) AtEnd(s Settler) {
 	if x.settling == maxSettlers {
 		panic("BUG: more policies wait for the end of an exchange than there may be")

@@ -1,0 +1,5 @@
+//go:build race
+
+package transformjson
+
+const raceEnabled = true
