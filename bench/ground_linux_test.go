@@ -112,6 +112,9 @@ func TestEveryGatewayChecksTokens(t *testing.T) {
 					t.Errorf("%s: %v", s.name, err)
 				}
 			}
+			if err := checkFront(ctx, g, name); err != nil {
+				t.Error(err)
+			}
 			if !g.logsMore(name, 2) {
 				t.Errorf("its access log shows %d requests, want 3", g.logged(name))
 			}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"straum.dev/straum/bench/handshake"
@@ -20,15 +21,17 @@ import (
 const (
 	guarded = "/guarded/json" // as each gateway comes: Straum remembers, its peers verify
 	anew    = "/anew/json"    // Straum is held to verify too
+	front   = "/front/json"   // more policies: see the scenario
+	tight   = "/tight/json"   // the same limit, but for one request
 )
 
 // underTokens is a scenario of many small exchanges over TLS, with the tokens of a file in turn.
-func underTokens(file, path string) measure {
+func underTokens(file, path, origin string) measure {
 	return func(ctx context.Context, g *ground, p *process.Process, gateway string, o options) (report.Sample, error) {
 		return metered(p, func() (float64, report.Sample, error) {
 			figures, err := wrk.Run(ctx, g.dir, wrk.Load{
 				URL: encrypted.url(g, gateway) + path, Connections: 64, Duration: o.duration / 2, Env: g.opensslEnv(),
-				Tokens: filepath.Join(g.dir, file),
+				Tokens: filepath.Join(g.dir, file), Origin: origin,
 			})
 			if err == nil && figures.Errors > 0 {
 				err = fmt.Errorf("%d of %d answers were errors: refusing a good token costs less than serving it", figures.Errors, figures.Requests)
@@ -42,7 +45,9 @@ func underTokens(file, path string) measure {
 
 // remembering is nginx with a script that verifies a token once and then knows it. It is a program of its own: what it
 // keeps, its collector has to walk through, and nginx as it comes must not pay for that.
-func remembering() []variant { return []variant{{"nginx, remembering", "nginx", "kept"}} }
+func remembering() []variant {
+	return []variant{{name: "nginx, remembering", of: "nginx", gateway: "kept"}}
+}
 
 // checkGuarded shows the gateway a good token and every bad one: a gateway that is not asked to refuse them, or does
 // not, does less than the others.
@@ -63,6 +68,44 @@ func checkGuarded(ctx context.Context, g *ground, gateway, path string) error {
 			if err := shown(ctx, client, encrypted.url(g, gateway)+path, token, http.StatusUnauthorized); err != nil {
 				return fmt.Errorf("a bad token (%s): %w", what, err)
 			}
+		}
+	}
+	return nil
+}
+
+// frontOrigin is the origin that browsers may call from.
+const frontOrigin = "https://app.test"
+
+// checkFront sees whether the gateway counts by caller, and whether it tells browsers that they may call, and from where alone.
+func checkFront(ctx context.Context, g *ground, gateway string) error {
+	text, err := os.ReadFile(filepath.Join(g.dir, manyTokens))
+	if err != nil {
+		return err
+	}
+	tokens := strings.Fields(string(text))
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: handshake.Config(serverName, tls.NewLRUClientSessionCache(1))}}
+	defer client.CloseIdleConnections()
+	for _, ask := range []struct {
+		caller, want int
+	}{{1, http.StatusOK}, {2, http.StatusOK}, {1, http.StatusTooManyRequests}} {
+		if err := shown(ctx, client, encrypted.url(g, gateway)+tight, tokens[ask.caller], ask.want); err != nil {
+			return fmt.Errorf("caller %d at the limit: %w", ask.caller, err)
+		}
+	}
+	for origin, want := range map[string]string{frontOrigin: frontOrigin, "https://other.test": ""} {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, encrypted.url(g, gateway)+front, nil)
+		if err != nil {
+			return err
+		}
+		request.Header.Set("Authorization", "Bearer "+tokens[0])
+		request.Header.Set("Origin", origin)
+		answer, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		if got := answer.Header.Get("Access-Control-Allow-Origin"); got != want || answer.Header.Get("X-Content-Type-Options") != "nosniff" {
+			return fmt.Errorf("asked from %s: Access-Control-Allow-Origin is %q, want %q; or the other fields are missing: %v", origin, got, want, answer.Header)
 		}
 	}
 	return nil

@@ -33,20 +33,29 @@ type scenario struct {
 func (s scenario) asks() bool { return s.guards != "" }
 
 // variant is a gateway set up in another way than it comes. It is shown, but promises are made about the others.
-type variant struct{ name, of, gateway string }
+type variant struct {
+	name, of, gateway string
+	measure           measure // nil for the scenario's
+}
 
 // turn is a gateway and what its row in the results is called.
-type turn struct{ name, gateway string }
+type turn struct {
+	name, gateway string
+	measure       measure
+}
 
 // turns are in the order of a round. Variants of gateways that do not run are left out.
 func (s scenario) turns(gateways []string) []turn {
 	var turns []turn
 	for _, name := range gateways {
-		turns = append(turns, turn{name, name})
+		turns = append(turns, turn{name, name, s.measure})
 	}
 	for _, v := range s.beside {
 		if slices.Contains(gateways, v.of) {
-			turns = append(turns, turn{v.name, v.gateway})
+			if v.measure == nil {
+				v.measure = s.measure
+			}
+			turns = append(turns, turn{v.name, v.gateway, v.measure})
 		}
 	}
 	return turns
@@ -71,17 +80,23 @@ func scenarios() []scenario {
 		{name: "idletls", title: "Idle TLS connections, each after one request", kind: report.Idle, tls: true, measure: measureIdle(encrypted, func(o options) int { return o.idleTLS })},
 		{
 			name: "jwt", title: "JWT over TLS 1.3: RS256, one token, small JSON, 64 connections", kind: report.Requests, tls: true, warm: true,
-			measure: underTokens(oneToken, guarded), guards: guarded, beside: remembering(),
+			measure: underTokens(oneToken, guarded, ""), guards: guarded, beside: remembering(),
 			note: "The peers verify the token each time, Straum remembers that it did. nginx, remembering: with a script that keeps what it verified.",
 		},
 		{
 			name: "jwtmany", title: "JWT over TLS 1.3: RS256, many tokens in turn, small JSON, 64 connections", kind: report.Requests, tls: true, warm: true,
-			measure: underTokens(manyTokens, guarded), guards: guarded, beside: remembering(),
+			measure: underTokens(manyTokens, guarded, ""), guards: guarded, beside: remembering(),
 			note: "Each token comes back after all the others, in the round or the next: what remembers has seen all of them by then.",
 		},
 		{
+			name: "front", title: "The front of an API over TLS 1.3: JWT, rate limit by caller, CORS, header changes, 64 connections", kind: report.Requests, tls: true, warm: true,
+			measure: underTokens(manyTokens, front, frontOrigin), guards: front,
+			beside: append(remembering(), variant{"straum, JWT alone", "straum", "straum", underTokens(manyTokens, guarded, frontOrigin)}),
+			note:   "As many callers as tokens, each with a limit of its own. straum, JWT alone: the same work without limit, CORS and header changes.",
+		},
+		{
 			name: "jwtanew", title: "JWT over TLS 1.3: RS256, many tokens in turn, none remembered", kind: report.Requests, tls: true, warm: true,
-			measure: underTokens(manyTokens, anew), guards: anew,
+			measure: underTokens(manyTokens, anew, ""), guards: anew,
 			note: "Straum is told to remember none, so it verifies as the others do: what a token costs that comes for the first time.",
 		},
 	}
@@ -106,21 +121,29 @@ func runScenario(ctx context.Context, g *ground, s scenario, o options) (*report
 	}()
 	turns := s.turns(o.gateways)
 	for _, t := range turns {
-		os.Remove(filepath.Join(g.dir, t.gateway+"-access.log")) // the last scenario's: it may be large
-		p, err := g.start(ctx, t.gateway, s.asks())
-		if err != nil {
-			return nil, err
+		p := running[t.gateway]
+		if p == nil {
+			os.Remove(filepath.Join(g.dir, t.gateway+"-access.log")) // the last scenario's: it may be large
+			var err error
+			if p, err = g.start(ctx, t.gateway, s.asks()); err != nil {
+				return nil, err
+			}
+			running[t.gateway], logged[t.gateway] = p, g.logged(t.gateway)
 		}
-		running[t.gateway], logged[t.gateway] = p, g.logged(t.gateway)
 		if s.asks() {
 			if err := checkGuarded(ctx, g, t.gateway, s.guards); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
+			}
+		}
+		if s.guards == front && t.name == t.gateway {
+			if err := checkFront(ctx, g, t.gateway); err != nil {
 				return nil, fmt.Errorf("%s: %w", t.name, err)
 			}
 		}
 		if s.warm {
 			warm := o
 			warm.duration = time.Second
-			if _, err := s.measure(ctx, g, p, t.gateway, warm); err != nil {
+			if _, err := t.measure(ctx, g, p, t.gateway, warm); err != nil {
 				return nil, fmt.Errorf("%s, warming up: %w", t.name, err)
 			}
 		}
@@ -142,7 +165,7 @@ func runScenario(ctx context.Context, g *ground, s scenario, o options) (*report
 	}
 	for round := range rounds {
 		for _, t := range turns {
-			sample, err := s.measure(ctx, g, running[t.gateway], t.gateway, o)
+			sample, err := t.measure(ctx, g, running[t.gateway], t.gateway, o)
 			if err != nil {
 				return nil, fmt.Errorf("%s, round %d: %w", t.name, round+1, err)
 			}

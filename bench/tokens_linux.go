@@ -115,7 +115,7 @@ func layTokens(dir string, m *mint, count int) error {
 	if err != nil {
 		return err
 	}
-	var many bytes.Buffer
+	var many, consumers bytes.Buffer
 	one := 0
 	for number := range count {
 		text, err := m.token(m.claims(number))
@@ -123,12 +123,13 @@ func layTokens(dir string, m *mint, count int) error {
 			return err
 		}
 		many.WriteString(text + "\n")
+		fmt.Fprintf(&consumers, "consumer=%s\n", m.claims(number)["sub"])
 		if number == 0 {
 			one = many.Len()
 		}
 	}
 	for name, text := range map[string][]byte{
-		"jwt.pub": public, "jwks.json": m.publicJWKS(), oneToken: many.Bytes()[:one], manyTokens: many.Bytes(),
+		"jwt.pub": public, "jwks.json": m.publicJWKS(), oneToken: many.Bytes()[:one], manyTokens: many.Bytes(), "consumers.txt": consumers.Bytes(),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return err

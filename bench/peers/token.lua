@@ -44,6 +44,7 @@ function token.check(claims_of)
     ngx.header["WWW-Authenticate"] = 'Bearer realm="bench"'
     return ngx.exit(401)
   end
+  ngx.var.caller = claims.sub
   ngx.req.set_header("X-Auth-Subject", claims.sub)
 end
 

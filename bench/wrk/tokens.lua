@@ -3,7 +3,9 @@
 local requests, turn = {}, 0
 function init()
   for token in io.lines(file) do
-    requests[#requests + 1] = wrk.format(nil, nil, {Authorization = "Bearer " .. token})
+    local fields = {Authorization = "Bearer " .. token}
+    if origin ~= "" then fields.Origin = origin end
+    requests[#requests + 1] = wrk.format(nil, nil, fields)
   end
 end
 function request()

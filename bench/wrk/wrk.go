@@ -24,6 +24,7 @@ type Load struct {
 	Duration    time.Duration // whole seconds or more; wrk counts in seconds
 	PostBytes   int           // size of a POST body; 0 sends GET
 	Tokens      string        // file of bearer tokens, one a line, sent in turn from the first; empty sends none
+	Origin      string        // sent beside the tokens, empty for none
 	Env         []string      // added to our own environment
 }
 
@@ -50,7 +51,7 @@ func Run(ctx context.Context, dir string, load Load) (Figures, error) {
 		script += fmt.Sprintf("wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", %d)\n", load.PostBytes)
 	}
 	if load.Tokens != "" {
-		script += fmt.Sprintf("local file = %q\n", load.Tokens) + tokens
+		script += fmt.Sprintf("local file, origin = %q, %q\n", load.Tokens, load.Origin) + tokens
 	}
 	file := filepath.Join(dir, "wrk.lua")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {

@@ -5,7 +5,8 @@ package layers
 var rows = []row{
 	{"0", "leaves", []string{"internal/acme", "internal/clock", "internal/bufpool", "internal/document", "internal/memlimit", "internal/edge/fault", "internal/edge/grammar", "internal/edge/pace", "internal/edge/socket", "internal/config", "internal/certificate", "internal/staple", "internal/ticket", "internal/profile",
 		"internal/consumer", "internal/keyring", "internal/fetch", "internal/token", "internal/keyset", "internal/redis",
-		"internal/introspect", "internal/session", "internal/condition", "internal/openid", "internal/replay"}},
+		"internal/introspect", "internal/session", "internal/condition", "internal/openid", "internal/replay",
+		"internal/limit", "internal/quota", "internal/ban", "internal/nft", "internal/jsonedit", "internal/schema", "internal/openapi", "internal/waf"}},
 	{"1", "the traveller", []string{"internal/edge/exchange"}},
 	{"2", "contracts and decisions", []string{
 		"internal/edge/policy", "internal/edge/wire/*", "internal/edge/route", "internal/edge/cache", "internal/edge/balance",
@@ -38,6 +39,9 @@ var sideways = []rule{
 	{"internal/openid", "internal/fetch", "the provider is somebody else's"},
 	{"internal/openid", "internal/token", "an ID token is a token"},
 	{"internal/openid", "internal/keyset", "an ID token is verified with the provider's keys"},
+	{"internal/limit", "internal/redis", "limits of a fleet are counted where all its gateways can"},
+	{"internal/quota", "internal/redis", "quotas of a fleet are counted where all its gateways can"},
+	{"internal/openapi", "internal/schema", "an OpenAPI document describes bodies and parameters by schemas"},
 	{"internal/replay", "internal/redis", "what was seen is seen by all gateways of a fleet"},
 	{"internal/keyset", "internal/token", "a set of keys is what tokens are verified with"},
 	{"internal/edge/upstream", "internal/edge/health", "an upstream owns its endpoints, and their health with them"},

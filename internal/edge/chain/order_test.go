@@ -54,8 +54,8 @@ func TestOrder(t *testing.T) {
 // options reads options where they stand in a document.
 type options struct{ node document.Node }
 
-func (o options) Decode(into any) error   { return o.node.Decode(into) }
-func (options) Scope() string { return "test" }
+func (o options) Decode(into any) error { return o.node.Decode(into) }
+func (options) Scope() string           { return "test" }
 
 func (options) Upstream(string, string) error { return nil }
 

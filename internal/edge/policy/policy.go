@@ -3,8 +3,10 @@
 // retry) is no policy but a step with a folder of its own.
 //
 // In reading order: policy.go (the contract and a route's chain), authentication.go (policies that find out who calls, asked as one),
-// shown.go (where a request shows its credential), once.go (what may be used once), world.go (what policies reach beyond the exchange),
-// state.go (what outlives a revision).
+// shown.go (where a request shows its credential), bearer.go (how callers with tokens are challenged), once.go (what may be used once),
+// template.go (texts with facts of an exchange in them), fieldname.go (fields that operators may change), allowance.go (how limits tell what
+// they leave), world.go (what policies reach beyond the exchange), shadow.go (copies of requests), state.go (what outlives a revision), figure.go
+// (what that counts, for the metrics page).
 //
 // It refuses to know any policy. Their list and their order stand in edge/chain.
 package policy
@@ -78,6 +80,9 @@ type Kind struct {
 	Build func(Options) (any, error)
 	// Authenticates says that what Build returns is an Authenticator, or binds to one.
 	Authenticates bool
+	// Settles says that where the policy stands every request that gets to it is answered, or its upstream chosen, so that the route needs
+	// none of its own.
+	Settles bool
 	// Keys says that the policy asks World.Keys for keys. World.Keys may be nil for others.
 	Keys bool
 }

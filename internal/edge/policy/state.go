@@ -7,14 +7,18 @@ import (
 
 // State keeps what policies hold on to from one revision to the next: remembered tokens, key sets and the goroutines that renew them.
 // Each thing stands under its kind and an identity that spells out everything it depends on, so that a policy whose options changed gets
-// a new one and all others go on with theirs. Begin, Hold, Start, Keep and Drop are for one revision at a time; Each may be called at any time.
+// a new one and all others go on with theirs. Begin, Hold, Start, Keep and Drop are for one revision at a time; Each and Figures may be called at any
+// time.
 type State struct {
 	mu   sync.Mutex
 	held map[string]*thing
+	made uint64 // things so far
+	told told
 }
 
 type thing struct {
 	value         any
+	number        uint64 // in the order they were made
 	used, settled bool // by the revision that is being put in force; by the one before it
 	started       bool
 }
@@ -44,7 +48,8 @@ func Hold[T any](s *State, kind, identity string, make func() T) T {
 		panic("BUG: two things of different types are held as " + kind)
 	}
 	value := make()
-	s.held[key] = &thing{value: value, used: true}
+	s.made++
+	s.held[key] = &thing{value: value, number: s.made, used: true}
 	return value
 }
 
@@ -95,6 +100,9 @@ func (s *State) give(keep func(*thing) bool) {
 			continue
 		}
 		delete(s.held, key)
+		if r, ok := t.value.(Reporter); ok {
+			s.told.leave(r)
+		}
 		if stopper, ok := t.value.(Stopper); ok {
 			gone = append(gone, stopper)
 		}
@@ -103,21 +111,6 @@ func (s *State) give(keep func(*thing) bool) {
 	for _, g := range gone {
 		g.Stop()
 	}
-}
-
-// Reporter is a thing with figures to show.
-type Reporter interface {
-	// Report calls figure for each. It answers from memory.
-	Report(figure func(Figure))
-}
-
-// Figure is one figure of a policy for the metrics page, where it is called straum_policy_<Name>.
-type Figure struct {
-	Name    string // snake case with its unit, _total at the end of counters
-	Help    string
-	Counter bool
-	Labels  [][2]string // few, with few values
-	Value   float64
 }
 
 // Attentive is a thing that may need somebody although the gateway goes on, such as an issuer whose keys cannot be had.
@@ -141,19 +134,4 @@ func (s *State) Attention() (all []string) {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-// Each calls f for all that is held and has figures.
-func (s *State) Each(f func(Reporter)) {
-	s.mu.Lock()
-	all := make([]Reporter, 0, len(s.held))
-	for _, t := range s.held {
-		if r, ok := t.value.(Reporter); ok {
-			all = append(all, r)
-		}
-	}
-	s.mu.Unlock()
-	for _, r := range all {
-		f(r)
-	}
 }

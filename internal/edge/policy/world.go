@@ -21,8 +21,20 @@ type World struct {
 	Log  *slog.Logger
 	// Dir is where a policy keeps what must outlive a restart, in files that begin with its name; empty for a revision that is only judged.
 	Dir string
+	// Shadow copies requests for a second upstream; nil for a revision that is only judged.
+	Shadow Shadow
+	// Note is told of files that are read besides those that Options.Beside was asked for; nil when nobody wants to know.
+	Note func(path string)
 
 	bound map[Binder]bound
+}
+
+// Reads says that Bind is about to read a file that no option names, such as one that another file refers to: a reload reads it again when it
+// has changed, or when it is there by then.
+func (w *World) Reads(path string) {
+	if w.Note != nil {
+		w.Note(path)
+	}
 }
 
 // bound is what a Binder made of itself.

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"straum.dev/straum/internal/clock"
@@ -125,7 +124,7 @@ func (c *Call) balanceKey() uint64 {
 	case HeaderKey:
 		value, _ = c.x.Request.Header.Header(k.Name)
 	case CookieKey:
-		value = cookie(&c.x.Request.Header, k.Name)
+		value = c.x.Request.Header.Cookie(k.Name)
 		if k.Sticky {
 			key, _ := strconv.ParseUint(value, 16, 64) // 0 names no endpoint
 			return key
@@ -135,23 +134,6 @@ func (c *Call) balanceKey() uint64 {
 		return rand.Uint64()
 	}
 	return balance.Key(value)
-}
-
-// cookie returns the value of the first cookie of that name.
-func cookie(h *exchange.Fields, name string) string {
-	for _, f := range h.All() {
-		if f.Known != exchange.Cookie {
-			continue
-		}
-		for rest := f.Value; rest != ""; {
-			var pair string
-			pair, rest, _ = strings.Cut(rest, ";")
-			if n, v, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && n == name {
-				return v
-			}
-		}
-	}
-	return ""
 }
 
 // Balance chooses the endpoint of the next try (step 6). The first try begins with the exchange's time Forward.

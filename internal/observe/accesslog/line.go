@@ -196,10 +196,10 @@ const accepted = "accepted"
 // appendSaid appends what the client said about itself. Authorization, Cookie and all other fields stay out, whatever the
 // settings.
 func appendSaid(b []byte, x *exchange.Exchange, s *Settings) []byte {
-	agent, _ := x.Request.Header.Get(exchange.UserAgent)
+	agent, _ := x.Request.Said().Get(exchange.UserAgent)
 	b = appendString(b, `,"user_agent":"`, agent, roomAgent)
 	if s.Referer {
-		referer, _ := x.Request.Header.Get(exchange.Referer)
+		referer, _ := x.Request.Said().Get(exchange.Referer)
 		b = appendString(b, `,"referer":"`, withoutQuery(referer, s.Query), roomReferer)
 	}
 	return b

@@ -7,8 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// MaxFigures is how many series figures may have on one page.
-const MaxFigures = 1000
+// MaxFigures is how many series figures may have on one page: as many places as have figures of their own (policy.MaxPlaces), with all policies
+// that count by them.
+const MaxFigures = 10_000
 
 // Figure is one number that a policy keeps, shown as straum_policy_<Name>. Those that have name and labels in common are added up.
 type Figure struct {
