@@ -51,7 +51,6 @@ func (b *bans) Abandoned(client netip.Addr, _ listen.Outcome) {
 
 // use puts a revision in force. One goroutine at a time calls it, after its listeners listen.
 func (b *bans) use(c *compile.Compiled) {
-	settings := c.Bans
 	var proxies []netip.Prefix
 	for i := range c.Listeners {
 		for _, list := range []*bart.Lite{c.Listeners[i].Trusted, c.Listeners[i].Listen.Proxy} {

@@ -119,7 +119,7 @@ func TestScannersBesideGoodClients(t *testing.T) {
 		case "scanner", "guesser":
 			most := 110
 			if kind == "guesser" {
-				most = 13 // ten, and what has fallen by then
+				most = 20 // ten, and what has fallen by then
 			}
 			if len(until) != len(all) || until[len(until)-1] > most {
 				t.Errorf("%s: %d of %d banned, at the latest after %v requests; want all after %d", kind, len(until), len(all), until, most)

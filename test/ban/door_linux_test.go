@@ -122,8 +122,8 @@ func TestTheDoorIsShut(t *testing.T) {
 		}
 		t.Errorf("%s: not dropped after %d", what, most)
 	}
-	until("malformed requests", 25, func(int) bool { return get(t, "203.0.113.66", port, malformed) == 0 })
-	until("bad credentials, each from another address of one /64", 13, func(i int) bool {
+	until("malformed requests", 40, func(int) bool { return get(t, "203.0.113.66", port, malformed) == 0 })
+	until("bad credentials, each from another address of one /64", 25, func(i int) bool {
 		return get(t, fmt.Sprintf("2001:db8:0:1::%x", i+1), port, guessed) == 0
 	})
 	until("handshakes broken off", 60, func(i int) bool {
