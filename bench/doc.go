@@ -11,7 +11,8 @@
 // first round and named in the results. A handshake is booked with the connection around it and its one request.
 //
 // Where tokens are asked for, each gateway shows first that it refuses bad ones: forged, expired, for somebody else. A
-// good one that is refused ends the run. Below the gateways as they come stands nginx with a script that remembers.
+// good one that is refused ends the run. Below the gateways as they come stands nginx with a script that remembers. Where callers
+// are counted, each gateway shows first that it counts them apart; Redis, where Straum can count too, runs on core 1.
 //
 // Everything lives in a temporary folder, on ports of 127.0.0.1 alone, and ends with the bench. Full runs are written
 // to bench/RESULTS.md, where a part kept by hand says what falls short.

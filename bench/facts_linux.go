@@ -18,6 +18,9 @@ func facts(ctx context.Context, o options) string {
 	fmt.Fprintf(&b, "- date: %s\n- command: `go run ./bench%s`\n", time.Now().UTC().Format(time.DateOnly), flagsGiven())
 	fmt.Fprintf(&b, "- processor: %s, %d cores\n- kernel: %s\n- Go: %s\n", processor(), runtime.NumCPU(), kernel(), runtime.Version())
 	fmt.Fprintf(&b, "- nginx: %s; in the scenarios with tokens: with its Lua module, luaossl and cjson\n- haproxy: %s\n- load: %s; %s; crypto/tls\n", version(ctx, "nginx", "-v"), version(ctx, "haproxy", "-v"), version(ctx, "wrk", "-v"), version(ctx, "h2load", "--version"))
+	if o.wants(limits) {
+		fmt.Fprintf(&b, "- redis: %s\n", version(ctx, "redis-server", "--version"))
+	}
 	fmt.Fprintf(&b, "- rounds: %d, each %s a gateway (json and tls; others half of it); %d distinct tokens where there are many; gateway on core %d, load and upstream on core %d\n\n## Figures\n\n", o.rounds, o.duration, o.tokens, gatewayCore, loadCore)
 	return b.String()
 }

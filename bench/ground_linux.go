@@ -29,6 +29,7 @@ type ground struct {
 	files    int    // open files that a program may have
 	ports    map[string]int
 	upstream *process.Process
+	redis    *process.Process // nil when no scenario wants it
 	sink     *uploadSink
 	syslog   *syslogSink
 
@@ -40,7 +41,7 @@ func newGround(dir string, o options, files int, bulk int64) (_ *ground, err err
 		"upstream": o.port, "sink": o.port + 1, "nginx": o.port + 101, "haproxy": o.port + 102, "straum": o.port + 103, "kept": o.port + 104,
 		"nginx-tls": o.port + 201, "haproxy-tls": o.port + 202, "straum-tls": o.port + 203, "kept-tls": o.port + 204,
 		"nginx-h2c": o.port + 301, "haproxy-h2c": o.port + 302, "straum-h2c": o.port + 103,
-		"syslog": o.port + 514, "nginx-metrics": o.port + 901, "haproxy-metrics": o.port + 902, "metrics": o.port + 903, "kept-metrics": o.port + 904,
+		"syslog": o.port + 514, "nginx-metrics": o.port + 901, "haproxy-metrics": o.port + 902, "metrics": o.port + 903, "kept-metrics": o.port + 904, "redis": o.port + 637,
 	}}
 	defer func() {
 		if err != nil {
@@ -53,8 +54,17 @@ func newGround(dir string, o options, files int, bulk int64) (_ *ground, err err
 	if err := g.layFiles(); err != nil {
 		return nil, err
 	}
-	if o.wantsTokens() {
+	if o.wants(tokens) {
 		if err := g.layTokens(o.tokens); err != nil {
+			return nil, err
+		}
+	}
+	if o.wants(limits) {
+		if err := layCallers(dir); err != nil {
+			return nil, err
+		}
+		g.redis, err = g.launch(context.Background(), "redis", loadCore, nil, "redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(g.ports["redis"]), "--save", "", "--dir", dir)
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -73,8 +83,10 @@ func newGround(dir string, o options, files int, bulk int64) (_ *ground, err err
 }
 
 func (g *ground) close() {
-	if g.upstream != nil {
-		g.upstream.Stop()
+	for _, p := range []*process.Process{g.upstream, g.redis} {
+		if p != nil {
+			p.Stop()
+		}
 	}
 	if g.syslog != nil {
 		g.syslog.close()
@@ -117,7 +129,8 @@ func (g *ground) layFiles() error {
 	}
 	replacer := strings.NewReplacer(words...)
 	for _, name := range []string{
-		"nginx.conf", "haproxy.cfg", "straum.yaml", "nginx-jwt.conf", "token.lua", "haproxy-jwt.cfg", "straum-jwt.yaml", "upstream.conf", "openssl.cnf",
+		"nginx.conf", "haproxy.cfg", "straum.yaml", "nginx-jwt.conf", "token.lua", "haproxy-jwt.cfg", "straum-jwt.yaml",
+		"nginx-limits.conf", "haproxy-limits.cfg", "straum-limits.yaml", "upstream.conf", "openssl.cnf",
 	} {
 		text, err := peers.ReadFile("peers/" + name)
 		if err != nil {
@@ -176,12 +189,20 @@ func (g *ground) layTokens(count int) error {
 	return layTokens(g.dir, m, count)
 }
 
-// start runs one gateway on its core, asking for tokens or not, and returns once it accepts connections.
-func (g *ground) start(ctx context.Context, name string, tokens bool) (*process.Process, error) {
-	asking := map[bool]string{true: "-jwt"}[tokens]
+// setup is which of its configurations a gateway runs with: what the names of their files end with.
+type setup string
+
+const (
+	simple setup = ""        // no policies
+	tokens setup = "-jwt"    // asking for tokens
+	limits setup = "-limits" // counting callers
+)
+
+// start runs one gateway on its core, set up in one way, and returns once it accepts connections.
+func (g *ground) start(ctx context.Context, name string, as setup) (*process.Process, error) {
 	file := func(name string) string {
 		end := filepath.Ext(name)
-		return filepath.Join(g.dir, strings.TrimSuffix(name, end)+asking+end)
+		return filepath.Join(g.dir, strings.TrimSuffix(name, end)+string(as)+end)
 	}
 	switch name {
 	case "nginx", "kept":

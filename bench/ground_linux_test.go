@@ -24,7 +24,7 @@ func TestEveryGatewayDoesTheWork(t *testing.T) {
 	dir := t.TempDir()
 	o := options{gateways: gatewayNames(), rounds: 1, idle: 1, idleTLS: 1, tokens: 1, duration: time.Second}
 	for _, s := range scenarios() {
-		if !s.asks() {
+		if s.setup() == simple {
 			o.scenarios = append(o.scenarios, s.name)
 		}
 	}
@@ -38,7 +38,7 @@ func TestEveryGatewayDoesTheWork(t *testing.T) {
 			if name == "straum" {
 				buildForTest(t, g)
 			}
-			p, err := g.start(ctx, name, false)
+			p, err := g.start(ctx, name, simple)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +55,7 @@ func TestEveryGatewayDoesTheWork(t *testing.T) {
 				conn.Close()
 			}
 			for _, s := range scenarios() {
-				if !s.asks() && (s.tls && s.kind != report.Idle || s.name == "h2c") {
+				if s.setup() == simple && (s.tls && s.kind != report.Idle || s.name == "h2c") {
 					if sample, err := s.measure(ctx, g, p, name, o); err != nil || sample.Errors > 0 {
 						t.Errorf("%s: %d errors, %v", s.name, sample.Errors, err)
 					}
@@ -82,7 +82,12 @@ func TestEveryGatewayChecksTokens(t *testing.T) {
 	if runtime.NumCPU() <= loadCore {
 		t.Skip("two cores are needed")
 	}
-	o := options{gateways: gatewayNames(), scenarios: scenarioNames(), rounds: 1, idle: 1, idleTLS: 1, tokens: 100, duration: time.Second}
+	o := options{gateways: gatewayNames(), rounds: 1, idle: 1, idleTLS: 1, tokens: 100, duration: time.Second}
+	for _, s := range scenarios() {
+		if s.asks() {
+			o.scenarios = append(o.scenarios, s.name)
+		}
+	}
 	if err := check(o); err != nil {
 		t.Skip(err)
 	}
@@ -93,7 +98,7 @@ func TestEveryGatewayChecksTokens(t *testing.T) {
 			if name == "straum" {
 				buildForTest(t, g)
 			}
-			p, err := g.start(ctx, name, true)
+			p, err := g.start(ctx, name, tokens)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,6 +119,50 @@ func TestEveryGatewayChecksTokens(t *testing.T) {
 			}
 			if err := checkFront(ctx, g, name); err != nil {
 				t.Error(err)
+			}
+			if !g.logsMore(name, 2) {
+				t.Errorf("its access log shows %d requests, want 3", g.logged(name))
+			}
+		})
+	}
+}
+
+// Every gateway that counts callers serves all of them where the limit is wide, and refuses one of them where it is tight.
+func TestEveryGatewayLimits(t *testing.T) {
+	ctx := context.Background()
+	if runtime.NumCPU() <= loadCore {
+		t.Skip("two cores are needed")
+	}
+	o := options{gateways: gatewayNames(), scenarios: []string{"limits"}, rounds: 1, idle: 1, idleTLS: 1, tokens: 1, duration: time.Second}
+	if err := check(o); err != nil {
+		t.Skip(err)
+	}
+	g := groundOnFreePorts(t, t.TempDir(), o)
+	defer g.close()
+	for _, name := range gatewayNames() {
+		t.Run(name, func(t *testing.T) {
+			if name == "straum" {
+				buildForTest(t, g)
+			}
+			p, err := g.start(ctx, name, limits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Stop()
+			for _, s := range scenarios() {
+				if !s.limits {
+					continue
+				}
+				if err := s.check(ctx, g, name); err != nil {
+					t.Errorf("%s: %v", s.name, err)
+				}
+				for _, turn := range s.turns(gatewayNames()) {
+					if turn.gateway == name {
+						if _, err := turn.measure(ctx, g, p, name, o); err != nil {
+							t.Errorf("%s: %v", turn.name, err)
+						}
+					}
+				}
 			}
 			if !g.logsMore(name, 2) {
 				t.Errorf("its access log shows %d requests, want 3", g.logged(name))

@@ -92,6 +92,9 @@ func checkFront(ctx context.Context, g *ground, gateway string) error {
 			return fmt.Errorf("caller %d at the limit: %w", ask.caller, err)
 		}
 	}
+	if err := preflight(ctx, client, encrypted.url(g, gateway)+front, frontOrigin); err != nil {
+		return err
+	}
 	for origin, want := range map[string]string{frontOrigin: frontOrigin, "https://other.test": ""} {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, encrypted.url(g, gateway)+front, nil)
 		if err != nil {
@@ -107,6 +110,25 @@ func checkFront(ctx context.Context, g *ground, gateway string) error {
 		if got := answer.Header.Get("Access-Control-Allow-Origin"); got != want || answer.Header.Get("X-Content-Type-Options") != "nosniff" {
 			return fmt.Errorf("asked from %s: Access-Control-Allow-Origin is %q, want %q; or the other fields are missing: %v", origin, got, want, answer.Header)
 		}
+	}
+	return nil
+}
+
+// preflight asks as a browser does before it calls: without a token.
+func preflight(ctx context.Context, client *http.Client, url, origin string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodOptions, url, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Origin", origin)
+	request.Header.Set("Access-Control-Request-Method", http.MethodPost)
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	answer.Body.Close()
+	if answer.StatusCode/100 != 2 || answer.Header.Get("Access-Control-Allow-Origin") != origin || !strings.Contains(answer.Header.Get("Access-Control-Allow-Methods"), http.MethodPost) {
+		return fmt.Errorf("a browser that asks first is answered %s with %v", answer.Status, answer.Header)
 	}
 	return nil
 }

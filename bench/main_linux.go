@@ -57,7 +57,7 @@ func parseOptions() options {
 	flag.IntVar(&o.idle, "idle", 15000, "connections in the scenario idle")
 	flag.IntVar(&o.idleTLS, "idletls", 10000, "connections in the scenario idletls")
 	flag.IntVar(&o.tokens, "tokens", 10000, "distinct tokens in the scenarios jwtmany and jwtanew")
-	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0, +1, +101 to +104, +201 to +204, +301, +302, +514 (UDP) and +901 to +904 of 127.0.0.1")
+	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0, +1, +101 to +104, +201 to +204, +301, +302, +514 (UDP), +637 and +901 to +904 of 127.0.0.1")
 	flag.StringVar(&o.binary, "straum", "", "Straum's binary (default: built from this tree)")
 	flag.StringVar(&o.out, "out", "", "file for the results (default: "+results+" if all gateways and scenarios run, else none)")
 	flag.StringVar(&o.perf, "perf", "", "keep this gateway under load of the first scenario (or the first of -scenarios) for -duration, to look into it")
@@ -135,15 +135,17 @@ func check(o options) error {
 		return fmt.Errorf("found %d core; two are needed, one for the gateway and one for the load", runtime.NumCPU())
 	}
 	var missing, install []string
-	for _, need := range []struct{ program, from string }{{"wrk", "wrk"}, {"nginx", "nginx-light"}, {"haproxy", "haproxy"}, {"h2load", "nghttp2-client"}} {
-		if need.program == "haproxy" && !slices.Contains(o.gateways, "haproxy") {
+	for _, need := range []struct{ program, from string }{
+		{"wrk", "wrk"}, {"nginx", "nginx-light"}, {"haproxy", "haproxy"}, {"h2load", "nghttp2-client"}, {"redis-server", "redis-server"},
+	} {
+		if need.program == "haproxy" && !slices.Contains(o.gateways, "haproxy") || need.program == "redis-server" && !o.wants(limits) {
 			continue // nginx is the upstream too, so it is always needed
 		}
 		if _, err := exec.LookPath(need.program); err != nil {
 			missing, install = append(missing, need.program), append(install, need.from)
 		}
 	}
-	if slices.Contains(o.gateways, "nginx") && o.wantsTokens() && !nginxHas("ngx_http_lua_module") {
+	if slices.Contains(o.gateways, "nginx") && o.wants(tokens) && !nginxHas("ngx_http_lua_module") {
 		missing, install = append(missing, "nginx's Lua module"), append(install, "libnginx-mod-http-lua lua-cjson lua-luaossl lua-resty-core lua-resty-lrucache")
 	}
 	if len(missing) > 0 {
@@ -161,9 +163,10 @@ func nginxHas(module string) bool {
 	return err == nil
 }
 
-// wantsTokens tells whether a scenario that is asked for does: ten thousand of them take seconds to sign.
-func (o options) wantsTokens() bool {
-	return slices.ContainsFunc(scenarios(), func(s scenario) bool { return s.asks() && slices.Contains(o.scenarios, s.name) })
+// wants tells whether a scenario that is asked for runs with this setup: ten thousand tokens take seconds to sign, and Redis may not be
+// installed.
+func (o options) wants(as setup) bool {
+	return slices.ContainsFunc(scenarios(), func(s scenario) bool { return s.setup() == as && slices.Contains(o.scenarios, s.name) })
 }
 
 // build compiles Straum the way it is shipped.
@@ -214,7 +217,7 @@ func save(ctx context.Context, o options, measured string) error {
 func perf(ctx context.Context, g *ground, o options) error {
 	all := scenarios()
 	s := all[slices.IndexFunc(all, func(s scenario) bool { return slices.Contains(o.scenarios, s.name) })]
-	gateway, err := g.start(ctx, o.perf, s.asks())
+	gateway, err := g.start(ctx, o.perf, s.setup())
 	if err != nil {
 		return err
 	}

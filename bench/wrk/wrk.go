@@ -24,7 +24,8 @@ type Load struct {
 	Duration    time.Duration // whole seconds or more; wrk counts in seconds
 	PostBytes   int           // size of a POST body; 0 sends GET
 	Tokens      string        // file of bearer tokens, one a line, sent in turn from the first; empty sends none
-	Origin      string        // sent beside the tokens, empty for none
+	Callers     string        // the same with names for the field X-Caller, in place of tokens
+	Origin      string        // sent beside either, empty for none
 	Env         []string      // added to our own environment
 }
 
@@ -41,8 +42,8 @@ func (f Figures) PerSecond() float64 { return float64(f.Requests) / f.Duration.S
 //go:embed report.lua
 var report string
 
-//go:embed tokens.lua
-var tokens string
+//go:embed turns.lua
+var turns string
 
 // Run puts a script into dir, runs wrk in it and waits for its end.
 func Run(ctx context.Context, dir string, load Load) (Figures, error) {
@@ -50,8 +51,11 @@ func Run(ctx context.Context, dir string, load Load) (Figures, error) {
 	if load.PostBytes > 0 {
 		script += fmt.Sprintf("wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", %d)\n", load.PostBytes)
 	}
-	if load.Tokens != "" {
-		script += fmt.Sprintf("local file, origin = %q, %q\n", load.Tokens, load.Origin) + tokens
+	switch {
+	case load.Tokens != "":
+		script += fmt.Sprintf("local file, name, before, origin = %q, \"Authorization\", \"Bearer \", %q\n", load.Tokens, load.Origin) + turns
+	case load.Callers != "":
+		script += fmt.Sprintf("local file, name, before, origin = %q, \"X-Caller\", \"\", %q\n", load.Callers, load.Origin) + turns
 	}
 	file := filepath.Join(dir, "wrk.lua")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {

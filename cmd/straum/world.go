@@ -169,6 +169,7 @@ func (w *world) storeReady() (bool, string) {
 func (w *world) figures(yield func(metrics.Figure)) {
 	w.state.Figures(func(f policy.Figure) { yield(metrics.Figure(f)) })
 	yield(metrics.Figure{Name: "held_body_bytes", Help: "Memory of request bodies that policies hold as a whole.", Value: float64(exchange.Holding())})
+	yield(metrics.Figure{Name: "held_answer_bytes", Help: "Memory of endpoints' answers that policies hold as a whole.", Value: float64(exchange.HoldingAnswers())})
 }
 
 // Report implements policy.Reporter.

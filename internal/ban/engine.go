@@ -45,6 +45,7 @@ type Engine struct {
 	events  []event         // to be logged
 	unsaid  int             // events there was no room for
 	dirty   bool            // the ledger is not what was saved
+	latest  int64           // by the day's clock, when chores were done last
 	used    bool            // settings were put in force
 	tally   [Kernel + 1]int // bans in force, by rung
 	full    bool            // no room for a ban since the last one ended
@@ -112,8 +113,9 @@ func (e *Engine) OnChange(f func([]Change)) {
 	e.nudge()
 }
 
-// Use puts settings in force. Bans go on as they were made; those that the settings do not allow any more end, and those of a dry run
-// that is over. What was counted is kept, with new settings too.
+// Use puts settings in force. Bans go on as they were made; those that the settings do not allow any more end, those of a dry run that is
+// over, and those that nobody ordered of whom guards have come to name, such as a proxy that is trusted from now on. What was counted is
+// kept, with new settings too.
 func (e *Engine) Use(s Settings) error {
 	if err := s.check(); err != nil {
 		return err
@@ -141,7 +143,7 @@ func (e *Engine) Use(s Settings) error {
 	now := e.options.Now()
 	var gone []*record
 	for _, r := range e.ledger.running.All() {
-		if _, protected := overlap(set.never, r.network); s.On && protected || r.dry && !s.DryRun {
+		if s.On && e.spoils(set, r, now) || r.dry && !s.DryRun {
 			gone = append(gone, r)
 		}
 	}
@@ -156,6 +158,16 @@ func (e *Engine) Use(s Settings) error {
 	e.review()
 	e.nudge()
 	return nil
+}
+
+// spoils says whether a ban that runs could not be made any more. One that somebody ordered goes on when only a guard speaks against it: it
+// may be of a network that is larger by far than whom the guard names. mu is held.
+func (e *Engine) spoils(set *inForce, r *record, wall time.Time) bool {
+	if _, yes := overlap(set.never, r.network); yes || r.origin == byHand {
+		return yes
+	}
+	_, yes := e.guards.protects(r.network, wall)
+	return yes
 }
 
 // rememberOff is how long bans that are over are remembered while the configuration has none.

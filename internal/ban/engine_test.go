@@ -121,11 +121,19 @@ func (s *scene) pass(d time.Duration) {
 	s.chores()
 }
 
+// all are all bans that run.
+func (s *scene) all() []Ban { return everything(s.Engine) }
+
+func everything(e *Engine) []Ban {
+	all, _ := e.List(netip.Prefix{}, 0, math.MaxInt)
+	return all
+}
+
 // is compares all bans that run with what is wanted: "network rung duration count reason by", one a line.
 func (s *scene) is(want ...string) {
 	s.t.Helper()
 	var got []string
-	for _, b := range s.List() {
+	for _, b := range s.all() {
 		length := "for ever"
 		if !b.Until.IsZero() {
 			length = b.Until.Sub(b.Began).String()
@@ -602,4 +610,98 @@ func TestFull(t *testing.T) {
 	}
 	ban(5)
 	s.is("203.0.113.5/32 refuse 10m0s 1 suspect score")
+}
+
+// Whoever a guard comes to name is not banned any more after a reload, but for what somebody has ordered.
+func TestReloadLiftsWhatGuardsName(t *testing.T) {
+	s := newScene(t, nil)
+	var proxies []netip.Prefix
+	s.Guard(Guard{Why: "a trusted proxy", Networks: func() []netip.Prefix { return proxies }})
+	s.strike("203.0.113.7", Suspect, 5)
+	s.strike("203.0.113.8", Suspect, 5)
+	if _, err := s.Add(Order{Network: netip.MustParsePrefix("198.51.100.0/24")}); err != nil {
+		t.Fatal(err)
+	}
+	proxies = []netip.Prefix{netip.MustParsePrefix("203.0.113.7/32"), netip.MustParsePrefix("198.51.100.9/32")}
+	s.use(nil)
+	s.rung("203.0.113.7", None)
+	s.rung("203.0.113.8", Refuse)
+	s.rung("198.51.100.9", Drop)
+}
+
+// A /64 that strangers share is nobody's.
+func TestSharedNetworks(t *testing.T) {
+	s := newScene(t, nil)
+	for _, a := range []string{"64:ff9b::203.0.113.7", "fe80::7%eth0"} {
+		s.strike(a, Suspect, 50)
+		s.rung(a, None)
+		if w := s.Why(addr(a)); w.Never == "" || w.Score != 0 {
+			t.Errorf("%s: %+v", a, w)
+		}
+	}
+	s.strike("64:ff9c::1", Suspect, 5)
+	s.rung("64:ff9c::1", Refuse)
+}
+
+// A clock that was wrong and is set back makes no ban longer than it would be if it began then, in the process that made it and in a later one.
+func TestClockSetBack(t *testing.T) {
+	for _, restarts := range []bool{false, true} {
+		s := newScene(t, nil)
+		s.pass(20 * 365 * 24 * time.Hour)
+		s.strike("203.0.113.6", Suspect, 5)
+		s.pass(11 * time.Minute) // it is over
+		s.strike("203.0.113.7", Suspect, 5)
+		if _, err := s.Add(Order{Network: netip.MustParsePrefix("198.51.100.0/24")}); err != nil {
+			t.Fatal(err)
+		}
+		s.chores()
+		s.at = time.Minute
+		if restarts {
+			s.restart(nil)
+		}
+		s.pass(time.Minute)
+		s.rung("203.0.113.7", Refuse)
+		if w := s.Why(addr("203.0.113.6")); w.Count != 1 || w.Forgotten.Sub(beginning) > s.set.Remember+5*time.Minute {
+			t.Errorf("what is over is forgotten %v", w.Forgotten)
+		}
+		s.pass(11 * time.Minute)
+		s.rung("203.0.113.7", None)
+		s.rung("198.51.100.7", Drop)
+	}
+}
+
+// A list is handed out in stretches, whole or of what shares addresses with a network.
+func TestList(t *testing.T) {
+	s := newScene(t, nil)
+	for _, n := range []string{"198.51.0.0/16", "198.51.100.0/24", "198.51.100.7/32", "198.51.101.0/24", "203.0.113.7/32", "2001:db8::/64"} {
+		if _, err := s.Add(Order{Network: netip.MustParsePrefix(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := func(within string, offset, most int, total int, want string) {
+		t.Helper()
+		var n netip.Prefix
+		if within != "" {
+			n = netip.MustParsePrefix(within)
+		}
+		page, all := s.List(n, offset, most)
+		var got []string
+		for _, b := range page {
+			got = append(got, b.Network.String())
+		}
+		if text := strings.Join(got, " "); text != want || all != total {
+			t.Errorf("%s from %d, %d: %s of %d, want %s of %d", within, offset, most, text, all, want, total)
+		}
+	}
+	f("", 0, 2, 6, "198.51.0.0/16 198.51.100.0/24")
+	f("", 4, 9, 6, "203.0.113.7/32 2001:db8::/64")
+	f("", 6, 9, 6, "")
+	f("", 0, 0, 6, "")
+	f("198.51.100.0/24", 0, 9, 3, "198.51.0.0/16 198.51.100.0/24 198.51.100.7/32")
+	f("198.51.100.0/24", 1, 1, 3, "198.51.100.0/24")
+	f("198.51.100.0/25", 0, 9, 3, "198.51.0.0/16 198.51.100.0/24 198.51.100.7/32")
+	f("198.51.102.7/32", 0, 9, 1, "198.51.0.0/16")
+	f("0.0.0.0/0", 4, 9, 5, "203.0.113.7/32")
+	f("::/0", 0, 9, 1, "2001:db8::/64")
+	f("192.0.2.0/24", 0, 9, 0, "")
 }

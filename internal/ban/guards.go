@@ -14,6 +14,9 @@ var always = []protected{
 	{netip.MustParsePrefix("::1/128"), "loopback"},
 	{netip.MustParsePrefix("0.0.0.0/32"), "no address"},
 	{netip.MustParsePrefix("::/128"), "no address"},
+	// One /64 of either has strangers in it: all of IPv4 behind a translator (RFC 6052 §2.1), and all boxes of a cable.
+	{netip.MustParsePrefix("64:ff9b::/96"), "of a translator, which all of IPv4 comes through"},
+	{netip.MustParsePrefix("fe80::/10"), "local to a link, where a /64 is many boxes"},
 }
 
 // protected is a network of which no address is banned.

@@ -53,9 +53,9 @@ func TestRestart(t *testing.T) {
 	if _, err := s.Add(Order{Network: netip.MustParsePrefix("198.51.100.0/24"), Reason: `"abuse"\ of it`, By: "öps", Rung: Kernel}); err != nil {
 		t.Fatal(err)
 	}
-	want := s.List()
+	want := s.all()
 	s.restart(nil)
-	if got := s.List(); len(got) != 4 || fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := s.all(); len(got) != 4 || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	s.rung("203.0.113.7", Drop)
@@ -265,7 +265,7 @@ func TestKill(t *testing.T) {
 	s := &scene{t: t, dir: dir, log: &logged{}}
 	s.Engine = New(Options{Dir: dir, Log: newLog(s.log), still: true})
 	s.use(nil)
-	n := len(s.List())
+	n := len(s.all())
 	t.Logf("%d of %d bans outlived the kill", n, done)
 	if a := s.Attention(); n < 100 || len(a) != 0 {
 		t.Errorf("%d bans, %q", n, a)

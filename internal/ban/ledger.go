@@ -139,6 +139,30 @@ func (l *ledger) due(now int64, remember time.Duration, ended func(*record)) (fo
 	return forgotten
 }
 
+// notLater sees to it that nothing has happened later than now: after the day's clock was set back, or was wrong when a ban was made, a ban
+// lasts no longer than it would if it began now. It reports whether anything changed.
+func (l *ledger) notLater(now int64) (changed bool) {
+	for _, r := range l.records {
+		switch {
+		case r.over && r.until > now:
+			l.over.remove(r)
+			r.began, r.until = min(r.began, now), now
+			l.over.add(r)
+		case !r.over && r.began > now:
+			if r.until != 0 {
+				l.ends.remove(r)
+				r.until -= r.began - now
+				l.ends.add(r)
+			}
+			r.began = now
+		default:
+			continue
+		}
+		changed = true
+	}
+	return changed
+}
+
 // forgetDry forgets what was only so in a dry run. No ban of one runs any more.
 func (l *ledger) forgetDry() {
 	for _, r := range l.records {

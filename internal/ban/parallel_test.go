@@ -42,7 +42,7 @@ func TestParallel(t *testing.T) {
 				e.Rung(a)
 				switch i % 97 {
 				case g:
-					e.List()
+					everything(e)
 					e.Why(a)
 					e.Figures()
 					e.Attention()
@@ -87,7 +87,7 @@ func TestParallel(t *testing.T) {
 	if err := again.Use(set); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(again.List()), fmt.Sprint(e.List()); got != want {
+	if got, want := fmt.Sprint(everything(again)), fmt.Sprint(everything(e)); got != want {
 		t.Errorf("kept %s, want %s", got, want)
 	}
 }

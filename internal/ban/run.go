@@ -40,6 +40,8 @@ func (e *Engine) say(v event) {
 const (
 	// longestRest is how long chores rest when somebody is banned: the day's clock may be set.
 	longestRest = 5 * time.Second
+	// setBack is how far the day's clock has to go back to be looked at: it is adjusted by little all the time.
+	setBack = 5 * time.Second
 	// idleRest is how long they rest when nobody is.
 	idleRest = time.Minute
 )
@@ -75,15 +77,19 @@ func (e *Engine) runChores() {
 
 // chores ends what is over, tells what changed, logs, and saves when it is time. It returns how long to rest.
 func (e *Engine) chores() time.Duration {
-	wall := e.options.Now()
-	now := wall.UnixMilli()
 	e.mu.Lock()
+	wall := e.options.Now() // read with mu held, as all times of records are
+	now := wall.UnixMilli()
 	set := e.set.Load()
 	if !e.used {
 		e.mu.Unlock() // nothing is known yet of how long anything is to be remembered
 		return idleRest
 	}
 	var ended []netip.Prefix
+	if e.latest == 0 || now < e.latest-setBack.Milliseconds() {
+		e.dirty = e.ledger.notLater(now) || e.dirty
+	}
+	e.latest = now
 	forgotten := e.ledger.due(now, set.Remember, func(r *record) {
 		ended = append(ended, r.network)
 		e.say(event{what: over, ban: r.ban(e.holdsBack(r))})

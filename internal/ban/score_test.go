@@ -311,7 +311,7 @@ func TestDeterministic(t *testing.T) {
 				s.chores()
 			}
 		}
-		return fmt.Sprint(s.List(), s.Figures())
+		return fmt.Sprint(s.all(), s.Figures())
 	}
 	if a, b := run(), run(); a != b {
 		t.Errorf("%s\n%s", a, b)

@@ -7,15 +7,38 @@ import (
 	"time"
 )
 
-// List is all bans that run, those that a dry run keeps from being in force included, by network.
-func (e *Engine) List() []Ban {
+// List is a stretch of the bans that run, those that a dry run keeps from being in force included, by network: most of them behind the first
+// offset. total is how many there are. With a network it is of those that share addresses with it. Bans wait while a list is made, so it is
+// counted without walking through where that can be.
+func (e *Engine) List(within netip.Prefix, offset, most int) (page []Ban, total int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	all := make([]Ban, 0, e.ledger.running.Size())
-	for _, r := range e.ledger.running.AllSorted() {
-		all = append(all, r.ban(e.holdsBack(r)))
+	take := func(r *record) {
+		if total >= offset && len(page) < most {
+			page = append(page, r.ban(e.holdsBack(r)))
+		}
+		total++
 	}
-	return all
+	running := e.ledger.running
+	if within, narrow := canonical(within); narrow {
+		outer := e.ledger.covering(within)
+		for _, r := range outer {
+			take(r)
+		}
+		for n, r := range running.Subnets(within) {
+			if n != within { // it is among those that cover it
+				take(r)
+			}
+		}
+		return page, total
+	}
+	for _, r := range running.AllSorted() {
+		if len(page) >= most {
+			break
+		}
+		take(r)
+	}
+	return page, running.Size()
 }
 
 // Why says what is known of an address.

@@ -146,6 +146,18 @@ func TestEdit(t *testing.T) {
 	f("remove /a; rename /b a; move /c /z; set /z/y 1", `{"a":1,"b":2,"c":{}}`, `{"a":2,"z":{"y":1}}`)
 }
 
+// A name that stands in an object very often is noted once, or each other name would be compared with all of them.
+func TestNamesAreNotedOnce(t *testing.T) {
+	p, err := Compile(&Edit{Rename: []Rename{{"/a", "b"}, {"/c", "d"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{p: p, text: []byte("{" + strings.Repeat(`"a":1,"c":2,"x":3,`, 1000) + `"a":1}`)}
+	if r.findNew(0, p.take); len(r.names) != 2 {
+		t.Errorf("%d names are noted", len(r.names))
+	}
+}
+
 func TestTwice(t *testing.T) {
 	l := plain
 	l.Twice = true

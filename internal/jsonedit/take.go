@@ -80,6 +80,7 @@ func (r *run) takeMembers(at int, n *node) int {
 
 // findNew notes the names that members of an object are going to have.
 func (r *run) findNew(at int, n *node) {
+	mine := len(r.names)
 	for at = skipSpace(r.text, at+1); r.text[at] != '}'; {
 		name, end := r.meaning(r.text, at)
 		if kid := n.member(name); kid != nil && kid.renames && !kid.remove && kid.from == 0 && !r.has(mine, kid.rename) {

@@ -144,7 +144,7 @@ func (t *Table) takeAll(asks []Ask, now int64) int {
 		a := &asks[i]
 		at := a.Key.shard()
 		if a.Crowded {
-			a.Crowd.buckets[at].full = before[i]
+			a.Crowd.bucket(at).full = before[i]
 		} else if b := t.shards[at].has(a.Key); b != nil { // it may have moved since
 			b.full = before[i]
 		}
@@ -249,7 +249,7 @@ func (t *Table) place(s *shard, a *Ask, at int, now int64) *bucket {
 		if int64(2*len(s.sets)) > t.most.Load() {
 			t.crowded.Add(1)
 			t.last.Store(now / tick)
-			return &a.Crowd.buckets[at]
+			return a.Crowd.bucket(at)
 		}
 		s.grow(now)
 	}

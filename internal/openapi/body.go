@@ -56,8 +56,12 @@ func bare(kind string) string {
 type Content struct {
 	JSON   bool
 	Form   bool
+	listed bool
 	schema *schema.Schema
 }
+
+// Listed says whether the operation says which types it takes.
+func (c *Content) Listed() bool { return c.listed }
 
 // Judged says whether there is anything to judge.
 func (c *Content) Judged() bool { return c.schema != nil && (c.JSON || c.Form) }
@@ -72,7 +76,7 @@ func (o *Operation) Content(contentType string) (c Content, ok bool) {
 	major, _, _ := strings.Cut(kind, "/")
 	for _, one := range o.body.kinds {
 		if one.kind == kind || one.kind == "*/*" || one.kind == major+"/*" {
-			return Content{JSON: isJSON(kind), Form: kind == form, schema: one.schema}, true
+			return Content{JSON: isJSON(kind), Form: kind == form, listed: true, schema: one.schema}, true
 		}
 	}
 	return Content{}, false

@@ -46,6 +46,8 @@ type Book struct {
 const (
 	prefix = "quota-"
 	suffix = ".counts"
+	// lockSuffix is of the file that is locked by who writes the other.
+	lockSuffix = ".lock"
 	// every is how often what changed is written.
 	every = time.Second
 	// smallFile is the size in bytes below which a file is not written anew because of its length.
@@ -114,20 +116,28 @@ func (b *Book) open() bool {
 		b.failed(err)
 		return false
 	}
-	lock, err := os.OpenFile(b.file+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := lockFile(b.file)
 	if err != nil {
 		b.failed(err)
-		return false
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		b.failed(fmt.Errorf("another process writes it: %w", err))
 		return false
 	}
 	b.lock = lock
 	b.read()
 	b.tidy()
 	return true
+}
+
+// lockFile makes a file ours until what it returns is closed, or fails.
+func lockFile(file string) (*os.File, error) {
+	lock, err := os.OpenFile(file+lockSuffix, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("another process writes it: %w", err)
+	}
+	return lock, nil
 }
 
 // read adds what the file says to what is counted, and leaves it to be written anew.
@@ -253,20 +263,41 @@ func (b *Book) failed(err error) {
 	}
 }
 
-// tidy removes the files of quotas that have been in no configuration for so long that they tell of the past alone.
+// tidy removes the files of quotas that have been in no configuration for so long that they tell of the past alone. One that is in use and
+// counts nothing is old as well: its lock tells.
 func (b *Book) tidy() {
-	entries, err := os.ReadDir(filepath.Dir(b.file))
+	dir := filepath.Dir(b.file)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
+	files, fresh := map[string][]string{}, map[string]bool{filepath.Base(b.file): true}
 	for _, e := range entries {
+		id, rest, is := strings.Cut(e.Name(), suffix)
 		info, err := e.Info()
-		if err != nil || !strings.HasPrefix(e.Name(), prefix) || !strings.Contains(e.Name(), suffix) || b.now().Sub(info.ModTime()) < forgotten {
+		if err != nil || !is || !strings.HasPrefix(id, prefix) {
 			continue
 		}
-		if path := filepath.Join(filepath.Dir(b.file), e.Name()); !strings.HasPrefix(path, b.file) {
-			_ = os.Remove(path)
+		name := id + suffix
+		files[name] = append(files[name], e.Name())
+		alone := rest == lockSuffix && len(files[name]) == 1
+		if rest != lockSuffix || alone { // a lock is never written, so that its age says something only if it is all there is
+			fresh[name] = fresh[name] || b.now().Sub(info.ModTime()) < forgotten
 		}
+	}
+	for name, all := range files {
+		if fresh[name] {
+			continue
+		}
+		lock, err := lockFile(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		for _, one := range all {
+			_ = os.Remove(filepath.Join(dir, one))
+		}
+		_ = os.Remove(lock.Name())
+		_ = lock.Close()
 	}
 }
 

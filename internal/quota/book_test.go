@@ -20,6 +20,13 @@ func book(t testing.TB, dir string, now func() time.Time) *Book {
 	return NewBook(dir, "test", 1000, NewCalendar(time.UTC), slog.New(slog.DiscardHandler), now)
 }
 
+// byHand opens a book that nobody writes but the test.
+func byHand(t testing.TB, b *Book) {
+	t.Helper()
+	b.open()
+	t.Cleanup(b.close)
+}
+
 func atNoon() time.Time { return noon }
 
 // used is what a book says was used in the day, by trying to use more than there is.
@@ -158,14 +165,14 @@ func TestKilled(t *testing.T) {
 func TestTorn(t *testing.T) {
 	dir := t.TempDir()
 	first := book(t, dir, atNoon)
-	first.Start()
+	byHand(t, first)
 	for range 3 {
 		for n := range uint64(3) {
 			ask(first.Ledger, number(n), 1, Limits{Day: 10}, noon)
 		}
 		first.write()
 	}
-	first.Stop()
+	first.close()
 	whole, err := os.ReadFile(first.file)
 	if err != nil {
 		t.Fatal(err)
@@ -210,8 +217,7 @@ func TestTorn(t *testing.T) {
 // A file that grows is written anew before it is much longer than what it says.
 func TestCompact(t *testing.T) {
 	b := book(t, t.TempDir(), atNoon)
-	b.Start()
-	defer b.Stop()
+	byHand(t, b)
 	var largest int64
 	for range 50 {
 		for n := range uint64(1000) {
@@ -236,7 +242,7 @@ func TestTwoProcesses(t *testing.T) {
 	old.Start()
 	ask(old.Ledger, number(1), 3, limits, noon)
 	next := book(t, dir, atNoon)
-	next.Start()
+	byHand(t, next)
 	ask(next.Ledger, number(1), 4, limits, noon)
 	ask(next.Ledger, number(2), 1, limits, noon)
 	if all := next.Attention(); len(all) != 1 || !strings.Contains(all[0], "another process") {
@@ -250,7 +256,7 @@ func TestTwoProcesses(t *testing.T) {
 	if all := next.Attention(); len(all) != 0 {
 		t.Errorf("%q", all)
 	}
-	next.Stop()
+	next.write()
 	if all := inFile(t, next.file); all[number(1)].used[Day] != 8 || all[number(2)].used[Day] != 1 {
 		t.Errorf("%v", all)
 	}
@@ -260,8 +266,7 @@ func TestTwoProcesses(t *testing.T) {
 func TestDiskTrouble(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	b := book(t, dir, atNoon)
-	b.Start()
-	defer b.Stop()
+	byHand(t, b)
 	ask(b.Ledger, number(1), 1, Limits{Day: 10}, noon)
 	if err := os.Mkdir(b.file+".new", 0o700); err != nil { // nothing can be written there
 		t.Fatal(err)
@@ -349,4 +354,42 @@ func FuzzParse(f *testing.F) {
 			t.Error(strconv.Itoa(len(records)) + " records")
 		}
 	})
+}
+
+// A book that counts nothing for months keeps its files, whoever tidies up meanwhile.
+func TestIdleBookKeepsItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	calendar, log := NewCalendar(time.UTC), slog.New(slog.DiscardHandler)
+	idle := NewBook(dir, "idle", 1000, calendar, log, atNoon)
+	byHand(t, idle)
+	idle.Take(number(1), 1, &Limits{Day: 10}, calendar.At(noon), noon.Unix())
+	idle.write()
+	old := noon.Add(-2 * forgotten)
+	for _, name := range []string{idle.file, idle.file + lockSuffix} {
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := NewBook(dir, "other", 1000, calendar, log, atNoon)
+	other.Start()
+	other.Stop()
+	for _, name := range []string{idle.file, idle.file + lockSuffix} {
+		if _, err := os.Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+	idle.close()
+	for _, name := range []string{idle.file, idle.file + lockSuffix} {
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	third := NewBook(dir, "third", 1000, calendar, log, atNoon)
+	third.Start()
+	third.Stop()
+	for _, name := range []string{idle.file, idle.file + lockSuffix} {
+		if _, err := os.Stat(name); err == nil {
+			t.Errorf("%s is of nobody and is still there", name)
+		}
+	}
 }

@@ -41,6 +41,9 @@ func Zone(name string) (*time.Location, error) {
 // NewCalendar makes the calendar of a zone.
 func NewCalendar(zone *time.Location) *Calendar { return &Calendar{zone: zone} }
 
+// String is the name of its zone.
+func (c *Calendar) String() string { return c.zone.String() }
+
 // At gives the spans that now lies in. They are shared and do not change.
 func (c *Calendar) At(now time.Time) *Spans {
 	if s := c.current.Load(); s != nil && s.hold(now.Unix()) {

@@ -39,17 +39,17 @@ func NewLedger(most int) *Ledger {
 		s.index = map[ID]uint32{}
 		s.records = []record{{id: ID{byte(i)}}}
 	}
-	l.Resize(most)
+	l.Allow(most)
 	return l
 }
 
-// Resize changes how many there is room for. Counts that are there stay.
-func (l *Ledger) Resize(most int) {
+// Allow makes room for so many, if there is less.
+func (l *Ledger) Allow(most int) {
 	for i := range l.shards {
 		l.shards[i].mu.Lock()
 		defer l.shards[i].mu.Unlock()
 	}
-	l.most = max(most/shards, 1)
+	l.most = max(l.most, most/shards, 1)
 }
 
 // Take uses cost of the quotas of id, if each period with a limit has as much left: of all of them, or of none. now is in seconds since 1970

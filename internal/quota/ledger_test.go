@@ -175,17 +175,17 @@ func TestFlood(t *testing.T) {
 	runtime.KeepAlive(l)
 }
 
-func TestResize(t *testing.T) {
+func TestAllow(t *testing.T) {
 	l := NewLedger(64)
 	limits := Limits{Month: 5}
 	for n := range uint64(1000) {
 		ask(l, number(n), 1, limits, noon)
 	}
-	l.Resize(640)
+	l.Allow(640)
 	if o := ask(l, number(5000), 1, limits, noon); o.Shared {
 		t.Error("no room once there is more")
 	}
-	l.Resize(64)
+	l.Allow(64)
 	if o := ask(l, number(5000), 4, limits, noon); o.Refused || o.Used[Month] != 5 {
 		t.Errorf("a count was lost: %+v", o)
 	}

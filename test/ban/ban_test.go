@@ -62,6 +62,10 @@ func TestScannersBesideGoodClients(t *testing.T) {
 		}
 		keep(kind, one)
 	}
+	each := 120 // requests of a good client
+	if gateway.Race {
+		each = 60
+	}
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {
@@ -74,7 +78,7 @@ func TestScannersBesideGoodClients(t *testing.T) {
 		})
 		group.Go(func() { // a client that has mistyped its key a few times, and follows dead links
 			for j := range 8 {
-				drive("good", fmt.Sprintf("198.51.100.%d", 10*i+j), 120, func(n int) (string, string) {
+				drive("good", fmt.Sprintf("198.51.100.%d", 10*i+j), each, func(n int) (string, string) {
 					switch {
 					case n < 3 && j == 0:
 						return "/closed/a", "mistyped-" + key(i)

@@ -20,7 +20,8 @@ type crowd struct {
 	done    sync.WaitGroup
 	granted atomic.Int64
 	refused atomic.Int64
-	wrong   atomic.Int64 // neither of these
+	wrong   atomic.Int64    // neither of these
+	turns   []*atomic.Int64 // answers, by client
 
 	mu     sync.Mutex
 	grants []grant
@@ -37,6 +38,8 @@ func gather(name string) *crowd {
 // add sends n clients to a gateway.
 func (c *crowd) add(n int, f *front, client *http.Client, path string, fields ...string) {
 	for range n {
+		turns := &atomic.Int64{}
+		c.turns = append(c.turns, turns)
 		c.done.Go(func() {
 			for {
 				select {
@@ -53,7 +56,7 @@ func (c *crowd) add(n int, f *front, client *http.Client, path string, fields ..
 					c.grants = append(c.grants, grant{sent, got})
 					c.mu.Unlock()
 					c.granted.Add(1)
-				case a.err == nil && a.status == 429 && a.header.Get("Retry-After") != "" && a.told() == 0:
+				case a.err == nil && a.status == 429 && a.header.Get("Retry-After") != "" && (a.told() == 0 || path == "/leased" && a.told() > 0): // which tells of the last draw
 					c.refused.Add(1)
 				default:
 					c.mu.Lock()
@@ -62,18 +65,31 @@ func (c *crowd) add(n int, f *front, client *http.Client, path string, fields ..
 					}
 					c.mu.Unlock()
 				}
+				turns.Add(1)
 				time.Sleep(time.Millisecond) // the machine is others' too
 			}
 		})
 	}
 }
 
-// goesOn waits until so many more have passed, and as many were refused.
+// goesOn waits until so many more have passed and were refused, and no client still waits for what it asked before.
 func (c *crowd) goesOn(t *testing.T, what string, granted, refused int64) {
 	t.Helper()
 	g, r := c.granted.Load(), c.refused.Load()
+	var before []int64
+	for _, turns := range c.turns {
+		before = append(before, turns.Load())
+	}
 	gateway.Await(t, fmt.Sprintf("%s: %s goes on", c.name, what), func() bool {
-		return c.granted.Load() >= g+granted && c.refused.Load() >= r+refused || c.wrong.Load() > 0
+		if c.wrong.Load() > 0 {
+			return true
+		}
+		for n, turns := range c.turns {
+			if turns.Load() < before[n]+2 {
+				return false
+			}
+		}
+		return c.granted.Load() >= g+granted && c.refused.Load() >= r+refused
 	})
 }
 

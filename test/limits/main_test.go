@@ -131,7 +131,9 @@ type answer struct {
 	err    error
 }
 
-func (a answer) String() string { return fmt.Sprintf("%d %v %.200q %v", a.status, a.header, a.text, a.err) }
+func (a answer) String() string {
+	return fmt.Sprintf("%d %v %.200q %v", a.status, a.header, a.text, a.err)
+}
 
 // code is that of a problem document.
 func (a answer) code() string {
@@ -259,13 +261,25 @@ func noon() string {
 	return "Etc/GMT+12" // which is twelve hours behind (POSIX)
 }
 
+// lines waits until the access log has so many lines.
+func (f *front) lines(lines int) {
+	f.t.Helper()
+	gateway.Await(f.t, fmt.Sprintf("%d lines of the access log", lines), func() bool { return strings.Count(f.accessText(), "\n") >= lines })
+}
+
+// read reads a file.
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // accessText is the access log as it is written.
 func (f *front) accessText() string {
-	text, err := os.ReadFile(f.AccessPath)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return string(text)
+	return string(read(f.t, f.AccessPath))
 }
 
 // stateFiles are the files that outlive the program whose names match.

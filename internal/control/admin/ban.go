@@ -15,7 +15,7 @@ import (
 
 // Banner holds the bans; *ban.Engine is one.
 type Banner interface {
-	List() []ban.Ban
+	List(within netip.Prefix, offset, most int) (page []ban.Ban, total int)
 	Why(netip.Addr) ban.Explanation
 	Add(ban.Order) (ban.Ban, error)
 	Remove(netip.Prefix) (ban.Ban, error)
@@ -102,15 +102,11 @@ func (a *Admin) getBans(_ context.Context, q *bansQuery) (*struct{ Body BanList 
 	}
 	state := a.sources.Bans.Why(netip.Addr{})
 	body.On, body.DryRun = state.On, state.DryRun
-	for _, b := range a.sources.Bans.List() {
-		if within.IsValid() && !within.Overlaps(b.Network) {
-			continue
-		}
-		if body.Total >= q.Offset && len(body.Bans) < q.Limit {
-			body.Bans = append(body.Bans, showBan(b, state.On))
-		}
-		body.Total++
+	page, total := a.sources.Bans.List(within, q.Offset, q.Limit)
+	for _, b := range page {
+		body.Bans = append(body.Bans, showBan(b, state.On))
 	}
+	body.Total = total
 	if a.sources.KernelBans != nil {
 		body.Kernel = a.sources.KernelBans()
 	}

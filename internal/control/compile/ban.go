@@ -44,10 +44,36 @@ func (k *compiler) bans(b *config.Bans, log *config.AccessLog) Bans {
 	for _, n := range b.Never {
 		out.Never = append(out.Never, n.Prefix)
 	}
+	k.cautionTrusted()
 	if out.Longest < out.First {
 		k.blame(b.Node.At("longest"), "found %s, which is less than first, %s; make longest %s or more", b.Longest, b.First, b.First)
 	}
 	return out
+}
+
+// cautionTrusted looks for listeners that believe everybody, of IPv4 or of IPv6: who is believed is never banned, and may name anybody.
+func (k *compiler) cautionTrusted() {
+	if k.config == nil {
+		return
+	}
+	for i := range k.config.Listeners {
+		l := &k.config.Listeners[i]
+		from := []document.Prefix(nil)
+		if l.ProxyProtocol != nil {
+			from = l.ProxyProtocol.From
+		}
+		for _, list := range []struct {
+			name string
+			all  []document.Prefix
+		}{{"trusted_proxies", l.TrustedProxies}, {"proxy_protocol.from", from}} {
+			for _, n := range list.all {
+				if n.Bits() == 0 {
+					k.warn(caution{at: l.Node.At(list.name), text: "everybody is believed (" + n.String() + "), so that clients may say what address they have, and bans ban " +
+						"nobody, as they never ban who is believed; name the networks of your proxies"})
+				}
+			}
+		}
+	}
 }
 
 // lengths judges the lengths of wider networks.

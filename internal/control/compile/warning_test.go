@@ -100,6 +100,14 @@ func TestWarnings(t *testing.T) {
 	f("over", "consumers: [{ id: acme, credentials: [{ api_key: "+key+", expires: 2027-01-30 }] }]\n"+route("api_key: {}"), "straum.yaml:3:113: "+over)
 	f("not over", "consumers: [{ id: acme, credentials: [{ api_key: "+key+", expires: 2027-01-31 }] }]\n"+route("api_key: {}"))
 
+	believed := func(n string) string {
+		return "everybody is believed (" + n + "), so that clients may say what address they have, and bans ban nobody, as they never ban who is believed; name the networks of your proxies"
+	}
+	f("everybody believed", "bans: {}\nlisteners: [{ address: ':8080', trusted_proxies: [10.0.0.0/8, 0.0.0.0/0], proxy_protocol: { from: ['::/0'] } }]\n",
+		"straum.yaml:3:50: "+believed("0.0.0.0/0"), "straum.yaml:3:13: "+believed("::/0"))
+	f("everybody believed, without bans", "listeners: [{ address: ':8080', trusted_proxies: [0.0.0.0/0] }]\n")
+	f("some believed", "bans: {}\nlisteners: [{ address: ':8080', trusted_proxies: [10.0.0.0/8] }]\n")
+
 	far := func(to string) string {
 		return "the password is sent to " + to + " without TLS; whoever is on the way reads it and all else: set tls"
 	}

@@ -377,7 +377,7 @@ func TestAFileOfAFileIsLoaded(t *testing.T) {
 	}
 	p.write(t, strings.Replace(text(81, "a"), "upstream: a }", "upstream: a, policies: [{validate: {schema: a.json}}] }", 1))
 	write(t, filepath.Join(dir, "a.json"), `{"$ref":"b.json"}`)
-	loads("it lacks", "start", false, "b.json: no such file")
+	loads("it lacks", "start", false, "b.json cannot be read: no such file")
 	loads("it still lacks", "file", false, "")
 	write(t, filepath.Join(dir, "b.json"), `{"type":"string"}`)
 	loads("it is there", "file", true, "")

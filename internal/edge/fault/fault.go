@@ -87,7 +87,7 @@ type Fault struct {
 	Allow string
 	// Detail replaces Kind.Detail for the client when it is not empty.
 	Detail string
-	// Close says like Kind.Close that this connection of HTTP/1 cannot carry another request.
+	// Close says that this connection is not to carry further requests: one of HTTP/1 is closed, one of HTTP/2 drained.
 	Close bool
 	// Cause is for the operator; it may name addresses.
 	Cause error

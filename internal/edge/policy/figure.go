@@ -24,22 +24,32 @@ type Figure struct {
 
 // Each calls f for all that is held and has figures, in the order it came to be held.
 func (s *State) Each(f func(Reporter)) {
+	s.mu.Lock()
+	all := s.reporters()
+	s.mu.Unlock()
+	for _, r := range all {
+		f(r)
+	}
+}
+
+// reporters are all that have figures. mu is held.
+func (s *State) reporters() []Reporter {
 	type one struct {
-		Reporter
+		of     Reporter
 		number uint64
 	}
-	s.mu.Lock()
-	all := make([]one, 0, len(s.held))
+	sorted := make([]one, 0, len(s.held))
 	for _, t := range s.held {
 		if r, ok := t.value.(Reporter); ok {
-			all = append(all, one{r, t.number})
+			sorted = append(sorted, one{r, t.number})
 		}
 	}
-	s.mu.Unlock()
-	slices.SortFunc(all, func(a, b one) int { return cmp.Compare(a.number, b.number) })
-	for i := range all {
-		f(all[i].Reporter)
+	slices.SortFunc(sorted, func(a, b one) int { return cmp.Compare(a.number, b.number) })
+	all := make([]Reporter, len(sorted))
+	for i := range sorted {
+		all[i] = sorted[i].of
 	}
+	return all
 }
 
 // Figures calls yield for each figure of all that is held, with names for MaxPlaces places at most.
@@ -49,16 +59,18 @@ func (s *State) Each(f func(Reporter)) {
 // are called Elsewhere, and their figures are added up; a gauge in seconds is no sum, and is left out. What a thing that is given up has counted
 // stays in the sum, so that no counter goes down.
 func (s *State) Figures(yield func(Figure)) {
-	sums := s.told.sums()
-	s.Each(func(r Reporter) {
+	s.mu.Lock() // so that what is given up meanwhile is counted once
+	all, sums := s.reporters(), s.tally.sums()
+	s.mu.Unlock()
+	for _, r := range all {
 		r.Report(func(f Figure) {
-			if !s.told.elsewhere(&f) {
+			if !s.tally.elsewhere(&f) {
 				yield(f)
 			} else {
 				sums.add(f)
 			}
 		})
-	})
+	}
 	for _, f := range sums.list {
 		yield(*f)
 	}
@@ -74,15 +86,15 @@ const (
 // places are the labels that say where a policy stands.
 var places = [...]string{"scope", "route", "group", "upstream", "limit"}
 
-// told is which places have figures of their own, and what was counted elsewhere by things that are gone.
-type told struct {
+// tally is which places have figures of their own, and what was counted elsewhere by things that are gone.
+type tally struct {
 	mu   sync.Mutex
 	own  [len(places)]map[string]struct{}
 	past sums
 }
 
 // elsewhere gives a figure the labels it is shown with, and says whether it is one of several then.
-func (t *told) elsewhere(f *Figure) (folded bool) {
+func (t *tally) elsewhere(f *Figure) (folded bool) {
 	var labels [][2]string
 	for i, l := range f.Labels {
 		at := slices.Index(places[:], l[0])
@@ -101,7 +113,7 @@ func (t *told) elsewhere(f *Figure) (folded bool) {
 }
 
 // has says whether a place has figures of its own. It gets them as long as there is room.
-func (t *told) has(at int, value string) bool {
+func (t *tally) has(at int, value string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	own := t.own[at]
@@ -119,8 +131,8 @@ func (t *told) has(at int, value string) bool {
 	return true
 }
 
-// leave keeps what a thing counted elsewhere, which is given up.
-func (t *told) leave(r Reporter) {
+// leave keeps what a thing counted elsewhere, which is given up. The lock of the State is held.
+func (t *tally) leave(r Reporter) {
 	r.Report(func(f Figure) {
 		if f.Counter && f.Value != 0 && t.elsewhere(&f) {
 			t.mu.Lock()
@@ -131,7 +143,7 @@ func (t *told) leave(r Reporter) {
 }
 
 // sums are those of the past, to add to.
-func (t *told) sums() (now sums) {
+func (t *tally) sums() (now sums) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range t.past.list {

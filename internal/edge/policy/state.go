@@ -10,16 +10,16 @@ import (
 // a new one and all others go on with theirs. Begin, Hold, Start, Keep and Drop are for one revision at a time; Each and Figures may be called at any
 // time.
 type State struct {
-	mu   sync.Mutex
-	held map[string]*thing
-	made uint64 // things so far
-	told told
+	mu    sync.Mutex
+	held  map[string]*thing
+	made  uint64 // things so far
+	tally tally
 }
 
 type thing struct {
 	value         any
 	number        uint64 // in the order they were made
-	used, settled bool // by the revision that is being put in force; by the one before it
+	used, settled bool   // by the revision that is being put in force; by the one before it
 	started       bool
 }
 
@@ -101,7 +101,7 @@ func (s *State) give(keep func(*thing) bool) {
 		}
 		delete(s.held, key)
 		if r, ok := t.value.(Reporter); ok {
-			s.told.leave(r)
+			s.tally.leave(r)
 		}
 		if stopper, ok := t.value.(Stopper); ok {
 			gone = append(gone, stopper)

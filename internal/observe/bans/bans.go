@@ -55,7 +55,10 @@ func (o *Observer) strike(x *exchange.Exchange, status int) {
 	}
 	switch {
 	case x.Fault == nil && status == 404, x.Fault != nil && x.Fault.Kind == fault.NoRoute:
-		o.to.Strike(x.Client, ban.NotFound, now)
+		// Who is known is no scanner that nobody knows: programs ask whether something is there, and a deployment may lose routes.
+		if c := &x.Caller; c.Consumer == nil || c.Method == "" {
+			o.to.Strike(x.Client, ban.NotFound, now)
+		}
 	case x.Fault != nil && malformed(x.Fault.Kind):
 		o.to.Strike(x.Client, ban.Malformed, now)
 	}

@@ -60,8 +60,11 @@ func TestObserve(t *testing.T) {
 	x.Caller = exchange.Caller{Method: "jwt", Subject: "somebody"} // no consumer
 	f(x, "")
 	x = exchanged(404)
-	x.Caller = known
 	f(x, "not_found")
+	x.Caller = exchange.Caller{Consumer: &consumer.Consumer{ID: "guest"}}
+	f(x, "not_found")
+	x.Caller = known
+	f(x, "")
 	for signal, want := range map[exchange.Signal]string{
 		exchange.AuthFailed: "auth_failed", exchange.Limited: "limited", exchange.Suspect: "suspect", exchange.Forbidden: "",
 		exchange.AuthFailed | exchange.Limited | exchange.Suspect: "auth_failed, limited, suspect",

@@ -640,3 +640,23 @@ func FuzzChoose(f *testing.F) {
 		}
 	})
 }
+
+// TestAskedOfEndpoints: what an endpoint is asked for says nothing of what the client takes.
+func TestAskedOfEndpoints(t *testing.T) {
+	r := policytest.New(t).Policy(Kind, "{}")
+	for said, want := range map[string]string{"gzip": "gzip", "identity": ""} {
+		x := r.Request("GET / HTTP/1.1\nHost: a\nAccept-Encoding: " + said + "\n")
+		r.Chain.Request(x)
+		x.Request.Change() // as the policy headers does
+		x.Request.Header.Set(exchange.AcceptEncoding, map[string]string{"gzip": "identity", "identity": "gzip"}[said])
+		x.Response.Status = 200
+		x.Response.Header.Add("Content-Type", "text/plain")
+		a := whole("", strings.Repeat("a", 4096))
+		x.Response.Body, x.Response.Length = a.body, a.length
+		r.Chain.Response(x)
+		if got, _ := x.Response.Header.Get(exchange.ContentEncoding); got != want {
+			t.Errorf("a client that takes %s gets %q", said, got)
+		}
+		x.Settle()
+	}
+}

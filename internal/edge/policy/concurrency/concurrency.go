@@ -54,7 +54,7 @@ func build(o policy.Options) (any, error) {
 // Bind implements policy.Binder. Another limit finds the places that are taken: what is under way goes on, and a lower limit holds once enough
 // of it has ended.
 func (b *built) Bind(w *policy.World) (any, error) {
-	c := policy.Hold(w.State, name, b.scope+" "+b.by, func() *counts { return newCounts(b.scope) })
+	c := policy.Hold(w.State, name, b.scope+" "+b.by, func() *counts { return newCounts(b.scope, b.by) })
 	if b.by == "all" {
 		return &together{b.settings, c}, nil
 	}
@@ -89,7 +89,7 @@ type apart struct {
 
 // Request implements policy.Request.
 func (p *apart) Request(x *exchange.Exchange) {
-	t := &p.counts.table
+	t := p.counts.table
 	k := t.keyOf(x, p.by)
 	place, ok := t.take(k, p.limit, p.dry)
 	if !ok {
@@ -125,7 +125,7 @@ func refuse(x *exchange.Exchange, s *settings, kind *fault.Kind) bool {
 type counts struct {
 	scope   string
 	all     lot
-	table   table
+	table   *table // nil where all count as one: there may be many routes
 	refused atomic.Uint64
 }
 
@@ -135,9 +135,11 @@ type lot struct{ atomic.Int64 }
 // Settle implements exchange.Settler.
 func (l *lot) Settle(*exchange.Exchange) { l.Add(-1) }
 
-func newCounts(scope string) *counts {
+func newCounts(scope, by string) *counts {
 	c := &counts{scope: scope}
-	c.table.init()
+	if by != "all" {
+		c.table = newTable()
+	}
 	return c
 }
 

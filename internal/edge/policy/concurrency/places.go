@@ -30,12 +30,7 @@ type place struct {
 	key   key
 }
 
-func (t *table) init() {
-	t.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
-	for i := range t.shards {
-		t.shards[i].taken = map[key]int64{}
-	}
-}
+func newTable() *table { return &table{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}} }
 
 // take counts one more request of a caller, and reports false if there are limit already. Then it is not counted, unless it goes on
 // in any case.
@@ -47,6 +42,9 @@ func (t *table) take(k key, limit int64, anyway bool) (*place, bool) {
 	fits := n < limit
 	if !fits && !anyway {
 		return nil, false
+	}
+	if s.taken == nil {
+		s.taken = map[key]int64{}
 	}
 	s.taken[k] = n + 1
 	var p *place
@@ -79,6 +77,9 @@ func (p *place) Settle(*exchange.Exchange) {
 
 // len is how many callers have requests under way, and how many requests those are.
 func (t *table) len() (keys int, under int64) {
+	if t == nil {
+		return 0, 0
+	}
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()

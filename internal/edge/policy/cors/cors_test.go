@@ -341,3 +341,17 @@ func BenchmarkCORS(b *testing.B) {
 		})
 	}
 }
+
+// A page may read the answer also where the endpoint is not told of its origin.
+func TestOriginKeptFromEndpoints(t *testing.T) {
+	r := policytest.New(t).Policy(Kind, "{origins: "+page+"}")
+	x := r.Request("GET / HTTP/1.1\nHost: a\nOrigin: " + page + "\n")
+	r.Chain.Request(x)
+	x.Request.Change() // as the policy headers does
+	x.Request.Header.Del(exchange.Origin)
+	x.Response.Status = 200
+	r.Chain.Response(x)
+	if got, _ := x.Response.Header.Get(exchange.AccessControlAllowOrigin); got != page {
+		t.Errorf("told %q", got)
+	}
+}

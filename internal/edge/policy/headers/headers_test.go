@@ -41,7 +41,9 @@ func TestRequest(t *testing.T) {
 	f("remove: X-*", "X-A: 1\nX-Forwarded-For: 2\nX-Consumer-Id: 3\nX-Straum-Attempt: 1\n", "X-Forwarded-For: 2 | X-Consumer-Id: 3 | X-Straum-Attempt: 1")
 	// Renamed: where they stand, all of them, in place of those that had the name.
 	f("rename: {X-A: X-B}", "X-B: 0\nx-a: 1\nVia: c\nX-A: 2\nX_b: 3\n", "X-B: 1 | Via: c | X-B: 2")
-	f("rename: {X-A: X-B}", "X-B: 0\n", "X-B: 0")
+	// A client does not bring the new name itself, whether the old one is there or not.
+	f("rename: {X-A: X-B}", "X-B: 0\nx_b: 1\nVia: c\n", "Via: c")
+	f("rename: {X_A: X-B}", "X_A: 0\nX-A: 1\n", "X-B: 0 | X-A: 1")
 	f("rename: {X-Auth: Authorization}", "X-Auth: Bearer a\n", "Authorization: Bearer a")
 	f("rename: {X-A: x-a-b}", "X-A: 1\nX_A: 2\n", "x-a-b: 1 | X_A: 2")
 	// Set: exactly one, whatever the client sent.
@@ -78,6 +80,8 @@ func TestResponse(t *testing.T) {
 	f("rename: {X-Old: X-New}, set: {Cache-Control: no-store}", "Cache-Control: a\nX-Old: b\nCache-Control: c\n", "Cache-Control: no-store | X-New: b")
 	f("add: {Set-Cookie: ['a=b; Path=/', c=d], Vary: Accept}", "Set-Cookie: x=y, z\nVary: Origin\n", "Set-Cookie: x=y, z | Vary: Origin | Set-Cookie: a=b; Path=/ | Set-Cookie: c=d | Vary: Accept")
 	f("set: {X-Status: '{response.status}', X-By: '{upstream.endpoint}'}", "X-By: a\n", "X-Status: 200")
+	f("remove: V*", "Vary: Origin\nVia: a\nVary: Accept\n", "Vary: Origin | Vary: Accept")
+	f("rename: {X-Old: X-New}", "X-New: a\n", "X-New: a")
 	f("remove: '*-A'", "*-A: 1\n", "") // a star elsewhere is a character of a name
 	f("remove: X-*", "X-Forwarded-For: 1\nX-A: 2\nSec-WebSocket-Accept: 3\n", "Sec-WebSocket-Accept: 3")
 	f("set: {Strict-Transport-Security: max-age=1}", "", "Strict-Transport-Security: max-age=1")
@@ -108,10 +112,11 @@ func TestInjection(t *testing.T) {
 
 // Clients cannot bring a field as a trailer that is set or removed.
 func TestTrailers(t *testing.T) {
-	r := policytest.New(t).Policy(Kind, "{request: {set: {X-Tenant: acme}, remove: X-Secret, add: {X-A: b}}}")
+	r := policytest.New(t).Policy(Kind, "{request: {set: {X-Tenant: acme}, remove: [X-Secret, X-Internal-*], rename: {X-Old: X-New}, add: {X-A: b}}}")
 	x := r.Request("POST / HTTP/1.1\n")
 	r.Chain.Request(x)
-	for name, want := range map[string]bool{"x-tenant": true, "X_Tenant": true, "X-SECRET": true, "X-A": false} {
+	for name, want := range map[string]bool{"x-tenant": true, "X_Tenant": true, "X-SECRET": true, "X-A": false,
+		"x_internal_role": true, "X-Internal-": true, "X-Internal": false, "X-New": true, "X-Old": false} {
 		if x.Request.Reserved(name) != want {
 			t.Errorf("%s: reserved is %v", name, !want)
 		}
@@ -220,5 +225,18 @@ func BenchmarkHeaders(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		run()
+	}
+}
+
+// What the client said stays known to those who answer it.
+func TestSaid(t *testing.T) {
+	r := policytest.New(t).Policy(Kind, "{request: {remove: [Origin, X-A-*], rename: {X-B: X-C}, set: {Accept-Encoding: identity}}}")
+	x := r.Request("GET / HTTP/1.1\nOrigin: https://a\nAccept-Encoding: gzip\nX-A-B: 1\nX-B: 2\n")
+	r.Chain.Request(x)
+	if got := lines(&x.Request.Header); got != "X-C: 2 | Accept-Encoding: identity" {
+		t.Errorf("endpoints get %s", got)
+	}
+	if got := lines(x.Request.Said()); got != "Origin: https://a | Accept-Encoding: gzip | X-A-B: 1 | X-B: 2" {
+		t.Errorf("the client said %s", got)
 	}
 }

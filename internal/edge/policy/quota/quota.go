@@ -27,7 +27,7 @@ type Options struct {
 	Store           string   `yaml:"store" default:"local" enum:"local,redis" doc:"local counts on this node, in a file that outlives a restart; redis counts in the shared store for all nodes together"`
 	WhenUnavailable string   `yaml:"when_unavailable" default:"share" enum:"share,open,closed" doc:"with redis, when it does not answer: share lets this node give out its share, open lets all pass, closed answers 503"`
 	Nodes           int      `yaml:"nodes" default:"1" range:"1..1000" doc:"with redis and share: among how many nodes a limit is divided"`
-	Identities      int      `yaml:"identities" default:"262144" range:"64..16777216" doc:"how many callers are counted each by itself on this node"`
+	Identities      int      `yaml:"identities" default:"262144" range:"64..16777216" doc:"how many callers are counted each by itself on this node, of all quotas in one zone together; the most that one asks for counts"`
 	Fields          string   `yaml:"fields" default:"standard" enum:"standard,both,none" doc:"what responses tell: RateLimit and RateLimit-Policy; these and X-RateLimit-Limit, -Remaining and -Reset; or nothing"`
 
 	_ struct{} `atmost:"requests,limits"`
@@ -139,7 +139,7 @@ func (b *built) Bind(w *policy.World) (any, error) {
 	if b.shared {
 		r.shared, place = quota.NewShared(w.Redis), "redis"
 	}
-	r.counts = hold(w, b, place)
+	r.book, r.counts = hold(w, b, place)
 	return r, nil
 }
 
@@ -147,6 +147,7 @@ func (b *built) Bind(w *policy.World) (any, error) {
 type running struct {
 	settings
 	subject subject
+	book    *book
 	counts  *counts
 	shared  *quota.Shared // nil where this node counts
 }
@@ -168,7 +169,7 @@ func (r *running) Request(x *exchange.Exchange) {
 	spans, id := r.calendar.At(now), r.subject.id(x)
 	var o quota.Outcome
 	if r.shared == nil {
-		o = r.counts.book.Take(id, r.cost, &limits, spans, now.Unix())
+		o = r.book.Take(id, r.cost, &limits, spans, now.Unix())
 	} else if !r.ask(x, id, &limits, spans, now.Unix(), &o) {
 		return
 	}
@@ -197,7 +198,7 @@ func (r *running) ask(x *exchange.Exchange, id quota.ID, limits *quota.Limits, s
 	if *o, err = r.shared.Take(id, r.cost, limits, spans); err == nil {
 		if !o.Refused {
 			// What this node lets pass is its share, should the store go away.
-			r.counts.book.Take(id, r.cost, unlimited(limits), spans, now)
+			r.book.Take(id, r.cost, unlimited(limits), spans, now)
 		}
 		return true
 	}
@@ -206,7 +207,7 @@ func (r *running) ask(x *exchange.Exchange, id quota.ID, limits *quota.Limits, s
 	case r.degraded == "share":
 		x.Judge(name, "degraded")
 		share := limits.Share(r.nodes)
-		*o = r.counts.book.Take(id, r.cost, &share, spans, now)
+		*o = r.book.Take(id, r.cost, &share, spans, now)
 		*limits = share
 		return true
 	case r.degraded == "open" || r.dry:

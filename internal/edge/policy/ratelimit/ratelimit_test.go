@@ -223,6 +223,34 @@ func TestIdentityCollides(t *testing.T) {
 	})
 }
 
+// A subject is never counted as a client of another issuer, however long the issuers' names are.
+func TestSubjectIsNoClient(t *testing.T) {
+	w, err := newWhom([]string{"consumer"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(c exchange.Caller) string {
+		x := &exchange.Exchange{}
+		x.Begin(&exchange.Conn{ID: 7}, 1)
+		c.Method = "jwt"
+		x.Caller = c
+		return string(w.append(nil, x))
+	}
+	for n := range 129 {
+		issuer, id := strings.Repeat("i", n), "c"
+		client := of(exchange.Caller{Issuer: issuer, Client: id})
+		for cut := 2; cut < len(client); cut++ { // whatever of it is read as the issuer of a subject
+			c := exchange.Caller{Issuer: client[2:cut]}
+			if cut+1 < len(client) {
+				c.Subject = client[cut+1:]
+			}
+			if c.Subject != "" && of(c) == client {
+				t.Fatalf("issuer of %d bytes: %q", n, client)
+			}
+		}
+	}
+}
+
 // Limits that need not know the caller come before authentication, so that who fails at it is limited too; the others come after it.
 func TestOrder(t *testing.T) {
 	w := policytest.New(t)

@@ -111,7 +111,8 @@ func outside(text, bytes string) int {
 	return -1
 }
 
-// newHost compiles a host. A fact of the client's choice may be a label of it and no more: something has to stand behind.
+// newHost compiles a host. A fact of the client's choice may be a label of it and no more: a domain has to stand behind that is somebody's, which one of
+// the top level is not.
 func newHost(text string) (*policy.Template, error) {
 	if strings.ContainsAny(text, "@") {
 		return nil, errors.New("a name or a password before the host is taken for the host by people; remove it")
@@ -119,8 +120,8 @@ func newHost(text string) (*policy.Template, error) {
 	sample := strings.NewReplacer(authorityFact, "a.example:1", hostFact, "a.example").Replace(text)
 	for at := strings.IndexByte(sample, '{'); at >= 0; at = strings.IndexByte(sample, '{') {
 		end := strings.IndexByte(sample, '}')
-		if end < at || end+1 == len(sample) || sample[end+1] != '.' {
-			return nil, fmt.Errorf("the host %.80q ends in what the client says, so that it could lead anywhere; allowed: %s, %s, and other facts before a dot", text, hostFact, authorityFact)
+		if end < at || end+1 == len(sample) || sample[end+1] != '.' || !strings.Contains(sample[end+2:], ".") {
+			return nil, fmt.Errorf("the host %.80q ends in what the client says, so that it could lead anywhere; allowed: %s, %s, and other facts before a domain of two labels at least", text, hostFact, authorityFact)
 		}
 		sample = sample[:at] + "a" + sample[end+1:]
 	}

@@ -183,3 +183,17 @@ func BenchmarkSplit(b *testing.B) {
 		})
 	}
 }
+
+// TestCookieKeptFromEndpoints: a browser keeps its id also where endpoints are shown no cookies.
+func TestCookieKeptFromEndpoints(t *testing.T) {
+	r := policytest.New(t).Policy(Kind, "{ to: { up1: 1, up2: 1 }, by: cookie }")
+	x := r.Request("GET / HTTP/1.1\nHost: a\nCookie: straum_split=abc\n")
+	r.Chain.Request(x)
+	x.Request.Change() // as the policy headers does
+	x.Request.Header.Del(exchange.Cookie)
+	x.Response.Status = 200
+	r.Chain.Response(x)
+	if got, there := x.Response.Header.Get(exchange.SetCookie); there {
+		t.Errorf("given another: %s", got)
+	}
+}

@@ -100,9 +100,12 @@ func TestRequest(t *testing.T) {
 		`{"i":12345678901234567890,"f":1.5,"b":true,"n":[null],"s":"1","o":{},"big":1e+30}`)
 	f(`request: {set: {/z: 1, /a: 2}}`, "application/vnd.api+json; charset=utf-8", `{}`, `{"z":1,"a":2}`)
 	f(`request: {set: {/a: 1}}`, json, ``, ``)
-	f(`request: {set: {/a: 1}}`, "text/plain", `{}`, `unsupported_content content_type This path takes JSON: a Content-Type of application/json, or one that ends in +json.`)
-	f(`request: {set: {/a: 1}}`, "", `{}`, `unsupported_content content_type This path takes JSON: a Content-Type of application/json, or one that ends in +json.`)
+	f(`request: {set: {/a: 1}}`, "text/plain", `{}`, `unsupported_content content_type This path takes JSON: one Content-Type of application/json, or one that ends in +json, in UTF-8.`)
+	f(`request: {set: {/a: 1}}`, "", `{}`, `unsupported_content content_type This path takes JSON: one Content-Type of application/json, or one that ends in +json, in UTF-8.`)
 	f(`request: {set: {/a: 1}, other: pass}`, "text/plain", `{}`, `{}`)
+	for _, trick := range []string{json + "; charset=utf-7", json + "\nContent-Type: text/plain", "text/plain\nContent-Type: " + json} {
+		f(`request: {set: {/a: 1}, other: pass}`, trick, `{}`, `unsupported_content content_type This path takes JSON: one Content-Type of application/json, or one that ends in +json, in UTF-8.`)
+	}
 	f(`{request: {set: {/a: 1}}, types: [text/json]}`, "Text/JSON ;a=b", `{}`, `{"a":1}`)
 	f(`request: {set: {/a: 1}}`, json+"\nContent-Encoding: gzip", `{}`, `unsupported_content coded This path takes JSON without a Content-Encoding.`)
 	f(`request: {set: {/a: 1}}`, json, "{\n\"secret\":hunter2}", `invalid_json invalid_json The body of the request is not JSON that this path takes: line 2, column 10: a value is expected.`)
@@ -112,6 +115,16 @@ func TestRequest(t *testing.T) {
 	f(`request: {set: {/a: 1}, max: 10B}`, json, `{"b":"0123"}`, `hold_too_large  `)
 	f(`request: {set: {/a: 123456}, max: 10B}`, json, `{"b":"0"}`, `hold_too_large too_large `)
 	f(`response: {set: {/a: 1}}`, json, `{}`, `{}`)
+}
+
+// A body that is announced without a length and turns out to be empty is none, whatever its type.
+func TestEmptyRequest(t *testing.T) {
+	r := policytest.New(t).Policy(Kind, `request: {set: {/a: 1}}`)
+	x := r.Request("POST / HTTP/1.1\nHost: a\n")
+	x.Request.Body, x.Request.Length = &runs{}, exchange.Unknown
+	if r.Chain.Request(x); x.Fault != nil || x.Request.Body != nil {
+		t.Error(x.Fault)
+	}
 }
 
 func encoded(t testing.TB, coding, text string) []byte {

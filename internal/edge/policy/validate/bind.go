@@ -1,8 +1,10 @@
 package validate
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -29,7 +31,7 @@ func (u *unbound) Bind(w *policy.World) (any, error) {
 	dir := filepath.Dir(u.file)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, u.at.Errorf(u.key, "%v", err)
+		return nil, u.at.Errorf(u.key, "%s cannot be read: %v", u.file, cause(err))
 	}
 	defer func() { _ = root.Close() }()
 	name := filepath.Base(u.file)
@@ -61,7 +63,7 @@ func reader(root *os.Root, told func(name string)) schema.Files {
 		}
 		f, err := root.Open(filepath.FromSlash(name))
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s cannot be read: %v", filepath.Join(root.Name(), name), cause(err))
 		}
 		defer func() { _ = f.Close() }()
 		text, err := io.ReadAll(io.LimitReader(f, schema.MaxFile+1))
@@ -70,4 +72,13 @@ func reader(root *os.Root, told func(name string)) schema.Files {
 		}
 		return text, err
 	}
+}
+
+// cause is what an error of a file says besides the file.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

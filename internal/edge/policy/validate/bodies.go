@@ -24,24 +24,30 @@ type bodies struct {
 // Request implements policy.Request.
 func (b *bodies) Request(x *exchange.Exchange) {
 	q := &x.Request
+	if !b.settle(x) {
+		return
+	}
 	if q.Body == nil {
-		if b.required && (q.Method == "POST" || q.Method == "PUT" || q.Method == "PATCH") {
-			b.refuse(x, noBody)
-		}
+		b.without(x)
 		return
 	}
 	contentType, _ := q.Header.Get(exchange.ContentType)
-	if !jsonedit.IsJSON(contentType) && !b.other(contentType) {
-		b.unsupported(x, "content_type", "This path takes JSON: a Content-Type of application/json, or one that ends in +json.")
+	if doubtful(&q.Header) || !jsonedit.IsJSON(contentType) && !b.other(contentType) {
+		b.unsupported(x, "content_type", "This path takes JSON: one Content-Type of application/json, or one that ends in +json, in UTF-8.")
 		return
 	}
 	text, ok := b.hold(x)
 	if !ok {
 		return
 	}
+	if len(text) == 0 { // it ends in trailers
+		b.without(x)
+		return
+	}
 	if !b.isJSON(x, text) {
 		return
 	}
+	defer sit()()
 	value, err := schema.Decode(text)
 	if err != nil {
 		b.fail(x, "invalid_json", fault.New(fault.InvalidJSON, nil))
@@ -56,12 +62,36 @@ func (b *bodies) Request(x *exchange.Exchange) {
 	}
 }
 
+// without judges a request without a body.
+func (b *bodies) without(x *exchange.Exchange) {
+	if m := x.Request.Method; b.required && (m == "POST" || m == "PUT" || m == "PATCH") {
+		b.refuse(x, noBody)
+	}
+}
+
 var noBody = []openapi.Problem{{In: "body", Problem: schema.Problem{Message: "is required"}}}
+
+// doubtful says whether readers differ in what a body is, by its Content-Type.
+func doubtful(h *exchange.Fields) bool {
+	contentType, _ := h.Get(exchange.ContentType)
+	return h.Count(exchange.ContentType) > 1 || !jsonedit.InUTF8(contentType)
+}
 
 func (b *bodies) other(contentType string) bool {
 	kind, _, _ := strings.Cut(contentType, ";")
 	kind = grammar.TrimSpace(kind)
 	return slices.ContainsFunc(b.types, func(t string) bool { return strings.EqualFold(t, kind) })
+}
+
+// settle finds out whether there is a body where neither a length nor a type says so: clients of HTTP/2 may say at the very end that there is
+// none. It reports whether to go on.
+func (c *common) settle(x *exchange.Exchange) bool {
+	q := &x.Request
+	if q.Body == nil || q.Length != exchange.Unknown || q.Header.Count(exchange.ContentType) > 0 {
+		return true
+	}
+	_, ok := c.hold(x)
+	return ok
 }
 
 // hold reads the body to judge it. ok is false when there is nothing to go on with.

@@ -32,6 +32,9 @@ func (d *described) Request(x *exchange.Exchange) {
 		return
 	}
 	problems := found.Parameters(openapi.Head{Query: q.Query, Header: func(name string) []string { return values(&q.Header, name) }})
+	if !d.settle(x) {
+		return
+	}
 	if q.Body == nil {
 		if found.NeedsBody() {
 			problems = append(problems, noBody...)
@@ -39,21 +42,33 @@ func (d *described) Request(x *exchange.Exchange) {
 	} else {
 		contentType, _ := q.Header.Get(exchange.ContentType)
 		content, takes := found.Content(contentType)
-		if !takes {
+		if !takes || content.Listed() && doubtful(&q.Header) {
 			d.unsupported(x, "content_type", "This operation does not take a body of this Content-Type.")
 			return
 		}
 		if content.Judged() {
 			text, ok := d.hold(x)
-			if !ok || content.JSON && !d.isJSON(x, text) {
+			switch {
+			case !ok:
 				return
+			case len(text) > 0:
+				if content.JSON && !d.isJSON(x, text) {
+					return
+				}
+				problems = append(problems, judge(&content, text)...)
+			case found.NeedsBody():
+				problems = append(problems, noBody...)
 			}
-			problems = append(problems, content.Judge(text)...)
 		}
 	}
 	if len(problems) > 0 {
 		d.refuse(x, problems)
 	}
+}
+
+func judge(content *openapi.Content, text []byte) []openapi.Problem {
+	defer sit()()
+	return content.Judge(text)
 }
 
 // values are those of all fields with a name.

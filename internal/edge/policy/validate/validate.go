@@ -1,8 +1,8 @@
 // Package validate is the policy validate (step 4): whether a request is as a JSON Schema or a document in OpenAPI says, before any endpoint sees
 // it.
 //
-// In reading order: validate.go (options), bind.go (files), bodies.go (by a JSON Schema), described.go (by a document in OpenAPI), answer.go (what
-// the client is told).
+// In reading order: validate.go (options), bind.go (files), bodies.go (by a JSON Schema), described.go (by a document in OpenAPI), desk.go (how
+// many at a time), answer.go (what the client is told).
 //
 // It refuses to judge answers, to fetch anything, and to tell a value to anybody: neither the client nor the log sees one again.
 package validate

@@ -2,10 +2,12 @@ package validate
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/policytest"
@@ -107,12 +109,74 @@ func TestBodies(t *testing.T) {
 	f(`schema: order.json`, "POST / HTTP/1.1\nHost: a\n\n", `invalid 422 [{"in":"body","pointer":"","message":"is required"}]`)
 	f(`{schema: order.json, required: false}`, "POST / HTTP/1.1\nHost: a\n\n", `passed`)
 	f(`schema: order.json`, "GET / HTTP/1.1\nHost: a\n\n", `passed`)
-	f(`schema: order.json`, "POST / HTTP/1.1\nHost: a\nContent-Type: text/plain\n\n{}", `content_type unsupported_content This path takes JSON: a Content-Type of application/json, or one that ends in +json.`)
+	f(`schema: order.json`, "POST / HTTP/1.1\nHost: a\nContent-Type: text/plain\n\n{}", `content_type unsupported_content This path takes JSON: one Content-Type of application/json, or one that ends in +json, in UTF-8.`)
+	for _, trick := range []string{"application/json; charset=utf-7", "application/json\nContent-Type: text/plain", "application/json;charset=utf-16le"} {
+		f(`schema: true`, "POST / HTTP/1.1\nHost: a\nContent-Type: "+trick+"\n\n{}", `content_type unsupported_content This path takes JSON: one Content-Type of application/json, or one that ends in +json, in UTF-8.`)
+		f(`openapi: api.yaml`, "POST /v1/orders HTTP/1.1\nHost: a\nContent-Type: "+trick+"\n\n{}", `content_type unsupported_content This operation does not take a body of this Content-Type.`)
+	}
 	f(`{schema: order.json, dry_run: true}`, "POST / HTTP/1.1\nHost: a\n\n{}", `dry_run_content_type passed`)
 	f(`{schema: order.json, types: text/json}`, "POST / HTTP/1.1\nHost: a\nContent-Type: Text/JSON;a\n\n{\"count\":1}", `passed`)
 	f(`schema: order.json`, "POST / HTTP/1.1\nHost: a\nContent-Type: application/json\nContent-Encoding: gzip\n\n{}", `coded unsupported_content This path takes bodies without a Content-Encoding.`)
 	f(`{schema: {format: email}, formats: false}`, post+`"x"`, `passed`)
 	f(`{schema: {format: email}}`, post+`"x"`, `invalid 422 [{"in":"body","pointer":"","message":"has not the format email"}]`)
+}
+
+// emptyBody is a body that turns out to have nothing.
+type emptyBody struct{}
+
+func (emptyBody) Next() ([]byte, error) { return nil, io.EOF }
+func (emptyBody) Buffered() bool        { return true }
+
+// A body that is announced without a length and turns out to be empty is none.
+func TestEmptyBody(t *testing.T) {
+	f := func(options, head, want string) {
+		t.Helper()
+		r := world(t).Policy(Kind, options)
+		x := r.Request(head)
+		x.Request.Body, x.Request.Length = emptyBody{}, exchange.Unknown
+		r.Chain.Request(x)
+		got := policytest.Verdict(x, Kind.Name)
+		if x.Fault != nil {
+			got += " " + x.Fault.Kind.Word
+		}
+		if x.DropHeld(); got != want {
+			t.Errorf("%s of %s: %q, want %q", options, head, got, want)
+		}
+	}
+	for _, kind := range []string{"", "Content-Type: application/json\n"} {
+		f(`schema: true`, "POST /v1/orders HTTP/1.1\nHost: a\n"+kind, "invalid")
+		f(`schema: true`, "GET /v1/orders HTTP/1.1\nHost: a\n"+kind, "")
+		f(`openapi: api.yaml`, "POST /v1/orders HTTP/1.1\nHost: a\n"+kind, "invalid")
+		f(`openapi: api.yaml`, "GET /v1/orders HTTP/1.1\nHost: a\nX-Shop: a\n"+kind, "")
+	}
+	f(`schema: true`, "POST /v1/orders HTTP/1.1\nHost: a\nContent-Type: text/plain\n", "content_type unsupported_content")
+}
+
+// As many are judged at a time as there are desks, and no desk is lost, whatever comes.
+func TestDesks(t *testing.T) {
+	before := desks
+	defer func() { desks = before }()
+	for _, option := range []string{`schema: order.json`, `openapi: api.yaml`} {
+		r := world(t).Policy(Kind, option)
+		synctest.Test(t, func(t *testing.T) {
+			desks = make(chan struct{}, 1)
+			leave := sit()
+			var got string
+			go func() { got = asked(r, post+`{"count":1}`) }()
+			if synctest.Wait(); got != "" {
+				t.Error("judged without a desk")
+			}
+			leave()
+			if synctest.Wait(); got != "passed" {
+				t.Error(got)
+			}
+			asked(r, post+`{"count":0}`)
+			asked(r, post+`{`)
+			if len(desks) != 0 {
+				t.Error("a desk is still taken")
+			}
+		})
+	}
 }
 
 func TestDescribed(t *testing.T) {
@@ -146,7 +210,7 @@ func TestRefused(t *testing.T) {
 	}
 	f(`{}`, "one of the keys schema, openapi is required")
 	f(`{schema: a.json, openapi: b.yaml}`, "only one of schema, openapi is allowed")
-	f(`schema: missing.json`, "missing.json: no such file")
+	f(`schema: missing.json`, "missing.json cannot be read: no such file")
 	f(`schema: bad.json`, "schema: bad.json:2:8: invalid character")
 	f(`schema: wrong.yaml`, "schema: wrong.yaml: at /properties/a/type: value must be one of")
 	f(`schema: out.json`, "leads out of the directory")
@@ -156,7 +220,7 @@ func TestRefused(t *testing.T) {
 	f(`schema: {$ref: order.json}`, "cannot refer to files")
 	f(`schema: [1]`, "allowed: the name of a file, or a JSON Schema")
 	f(`openapi: order.json`, "at /openapi: found")
-	f(`openapi: missing.yaml`, "missing.yaml")
+	f(`openapi: missing.yaml`, "conf/missing.yaml cannot be read: no such file")
 	f(`{schema: true, base: /a}`, "there is none")
 	f(`{schema: true, status: 404}`, "allowed: 400 or 422")
 	f(`{schema: true, types: json}`, "is no media type")

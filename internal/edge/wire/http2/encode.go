@@ -18,6 +18,9 @@ var (
 
 // Encode implements exchange.Codec (step 10).
 func (st *stream) Encode(x *exchange.Exchange) *fault.Fault {
+	if x.Fault != nil && x.Fault.Close {
+		st.s.shutDown()
+	}
 	x.KeepAlive = !st.s.ending()
 	if !x.Answered() {
 		return nil

@@ -62,6 +62,7 @@ type Session struct {
 	work      atomic.Int64 // done since it was last taken, see budget
 	completed atomic.Int64 // streams, likewise
 	tabled    atomic.Bool  // the client knows that our encoder has no table
+	shut      atomic.Bool  // a fault asks for the end of the connection
 
 	mu         sync.Mutex
 	cond       sync.Cond // crowd, flushing, streams
@@ -240,7 +241,7 @@ func (s *Session) take(buf []byte, n int) socket.Next {
 	case s.size > bufpool.Small && n < bufpool.Small/2:
 		s.size = bufpool.Small
 		return socket.Stop
-	case s.draining != notDraining, s.gate.Draining():
+	case s.draining != notDraining, s.leaving():
 		return socket.Stop
 	case s.data.left == 0 && s.quiet() && s.gate.Crowded():
 		return socket.Stop

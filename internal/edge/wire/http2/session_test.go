@@ -418,6 +418,46 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A fault that wants the connection closed has it drained, although nothing else is wrong: what was under way is completed.
+func TestFaultThatCloses(t *testing.T) {
+	hold := make(chan struct{})
+	p := serve(t, roomy(), answering(func(x *exchange.Exchange) {
+		if x.Request.Path == "/hold" {
+			<-hold
+			hello(x)
+			return
+		}
+		x.Fail(&fault.Fault{Kind: fault.Banned, Close: x.Request.Path == "/close"})
+		x.Respond(403, "text/plain", []byte("no\n"))
+	}))
+	c := connect(t, p)
+	c.ask(1, true, ":method", "GET", ":scheme", "http", ":path", "/hold", ":authority", "a")
+	c.get(3)
+	if got := c.outcome(3); got != "403" {
+		t.Errorf("a fault: %s", got)
+	}
+	c.roundTrip()
+	if len(c.goAways) != 0 {
+		t.Errorf("a fault that leaves the connection to others: %v", c.goAways)
+	}
+	c.ask(5, true, ":method", "GET", ":scheme", "http", ":path", "/close", ":authority", "a")
+	if got := c.outcome(5); got != "403" {
+		t.Errorf("a fault that closes: %s", got)
+	}
+	c.until("the last stream", func() bool { return len(c.goAways) == 2 })
+	c.get(7)
+	if got := c.outcome(7); got != "refused_stream" {
+		t.Errorf("a stream opened after the last: %s", got)
+	}
+	close(hold)
+	if got := c.outcome(1); got != "200" {
+		t.Errorf("the stream under way: %s", got)
+	}
+	if got := c.end(); got != "no_error 5" {
+		t.Errorf("the connection ended with %s", got)
+	}
+}
+
 // An idle connection is drained in the same way.
 func TestDrainIdle(t *testing.T) {
 	p := serve(t, roomy(), answering(hello))

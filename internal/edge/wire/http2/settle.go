@@ -31,11 +31,27 @@ const (
 	lingerBytes = 256 << 10
 )
 
-// drain goes on with the end of the connection, if the listener is going away.
+// leaving says whether the connection is to come to an orderly end: the listener is going away, or a fault asked for it.
+func (s *Session) leaving() bool { return s.shut.Load() || s.gate.Draining() }
+
+// shutDown begins an orderly end of the connection. Goroutines of streams call it.
+func (s *Session) shutDown() {
+	if s.shut.Swap(true) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.poked {
+		s.poked = true
+		s.conn.InterruptRead()
+	}
+}
+
+// drain goes on with the end of the connection, if it is leaving.
 func (s *Session) drain() {
 	switch s.draining {
 	case notDraining:
-		if !s.gate.Draining() {
+		if !s.leaving() {
 			return
 		}
 		s.draining, s.drainBy = announced, s.now+roundTrip
@@ -74,7 +90,7 @@ func (s *Session) tell(last uint32, code Code, why string) {
 func (s *Session) ending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.dead || s.closing || s.gate.Draining()
+	return s.dead || s.closing || s.leaving()
 }
 
 // breach ends the connection because of what the client did: it is told why, and everything under way is given up.
