@@ -24,7 +24,7 @@ type Bans struct {
 type BanSignals struct {
 	AuthFailed int `yaml:"auth_failed" default:"10" range:"0..1000000" doc:"A credential that is not good."`
 	Limited    int `yaml:"limited" default:"1" range:"0..1000000" doc:"A request beyond a limit that its sender has used up."`
-	NotFound   int `yaml:"not_found" default:"1" range:"0..1000000" doc:"A request for what is not there: no route, or 404 of an endpoint."`
+	NotFound   int `yaml:"not_found" default:"1" range:"0..1000000" doc:"A request for what is not there: no route, or 404 of an endpoint. Not of a consumer that showed a good credential."`
 	Malformed  int `yaml:"malformed" default:"5" range:"0..1000000" doc:"A request that is not well-formed HTTP, or ambiguous."`
 	Handshake  int `yaml:"handshake" default:"2" range:"0..1000000" doc:"A TLS handshake that was broken off, not finished in time, or no TLS at all."`
 	Suspect    int `yaml:"suspect" default:"20" range:"0..1000000" doc:"A request that a policy took for an attack."`
