@@ -45,7 +45,7 @@ lint: ## formatting, go vet, staticcheck, known vulnerabilities
 fuzz: ## every fuzz target for FUZZTIME seconds
 	@scripts/fuzz $(FUZZTIME)
 
-bench: ## side by side with nginx and HAProxy, about 6 minutes; writes bench/RESULTS.md
+bench: ## side by side with nginx and HAProxy, about 8 minutes; writes bench/RESULTS.md
 	go run ./bench $(ARGS)
 
 map: ## docs/map.md: every package, its step, its purpose

@@ -109,17 +109,17 @@ func (l *Leases) Take(a *Ask, now int64) Step {
 	if one == nil {
 		return Draw
 	}
-	if cost >= one.cost && now < one.refused {
+	if now >= one.ends {
+		one.tokens = 0
+	}
+	if one.tokens < cost { // a batch may have come since the store refused
+		if cost < one.cost || now >= one.refused {
+			return Draw
+		}
 		a.Verdict = one.verdict(a.Terms, now)
 		a.OK, a.Retry = false, one.opens-now
 		l.answered.Add(1)
 		return Done
-	}
-	if now >= one.ends {
-		one.tokens = 0
-	}
-	if one.tokens < cost {
-		return Draw
 	}
 	one.tokens -= cost
 	one.used += cost

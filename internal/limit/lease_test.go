@@ -290,3 +290,24 @@ func BenchmarkLeasedPaced(b *testing.B) {
 	b.ReportMetric(1000*float64(f.Trips)/float64(b.N), "trips/1000")
 	g.Stop()
 }
+
+// Nobody is refused while there are tokens: a batch may have come while a request was on its way to the store, which had none for it.
+func TestSpendsBeforeRefusing(t *testing.T) {
+	l, table := NewLeases(64), NewTable(0)
+	tt, err := NewTerms(100, time.Second, 50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Ask{Key: table.name(1), Terms: &tt, Cost: 1}
+	l.begin(&a, 1)
+	l.end(&a, 3, 0, Verdict{OK: true}, 2, true, true)
+	l.end(&a, 0, 1, Verdict{Retry: int64(time.Second)}, 3, false, true)
+	for n := range 3 {
+		if step := l.Take(&a, 4); step == Draw || !a.OK {
+			t.Errorf("token %d was not given out: step %d, %+v", n+1, step, a.Verdict)
+		}
+	}
+	if step := l.Take(&a, 5); step != Done || a.OK {
+		t.Errorf("step %d, granted %v; nothing is left, and the store has just refused", step, a.OK)
+	}
+}

@@ -56,7 +56,7 @@ func (c *crowd) add(n int, f *front, client *http.Client, path string, fields ..
 					c.grants = append(c.grants, grant{sent, got})
 					c.mu.Unlock()
 					c.granted.Add(1)
-				case a.err == nil && a.status == 429 && a.header.Get("Retry-After") != "" && (a.told() == 0 || path == "/leased" && a.told() > 0): // which tells of the last draw
+				case a.err == nil && a.status == 429 && a.header.Get("Retry-After") != "" && a.told() == 0:
 					c.refused.Add(1)
 				default:
 					c.mu.Lock()
