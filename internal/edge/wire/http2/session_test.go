@@ -3,6 +3,7 @@ package http2
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -421,6 +422,8 @@ func TestDrain(t *testing.T) {
 // A fault that wants the connection closed has it drained, although nothing else is wrong: what was under way is completed.
 func TestFaultThatCloses(t *testing.T) {
 	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	defer release() // also when the test fails
 	p := serve(t, roomy(), answering(func(x *exchange.Exchange) {
 		if x.Request.Path == "/hold" {
 			<-hold
@@ -449,7 +452,7 @@ func TestFaultThatCloses(t *testing.T) {
 	if got := c.outcome(7); got != "refused_stream" {
 		t.Errorf("a stream opened after the last: %s", got)
 	}
-	close(hold)
+	release()
 	if got := c.outcome(1); got != "200" {
 		t.Errorf("the stream under way: %s", got)
 	}
