@@ -150,9 +150,13 @@ func (s *Source) runQuestion(key name, token string, q *question) {
 	s.memory.sweep(s.now().UnixNano())
 }
 
-// find looks at what the fleet remembers, then asks the server.
+// find looks at what the fleet remembers, then asks the server. A question that ended just before this one began may have been about the same
+// token.
 func (s *Source) find(key name, token string) (*Answer, error) {
 	now := s.now()
+	if a := s.memory.find(key, now.UnixNano()); a != nil {
+		return a, nil
+	}
 	if a := s.recall(key, now); a != nil {
 		s.memory.keep(key, a, now.UnixNano())
 		if a.fresh(now.UnixNano()) {
