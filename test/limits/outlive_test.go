@@ -188,7 +188,7 @@ func TestCrash(t *testing.T) {
 	f := open(t, counted(t))
 	written := func() float64 {
 		f.t.Helper()
-		return f.Number("straum_policy_quota_written_bytes_total", `scope="quota"`)
+		return f.Number("straum_policy_quota_written_bytes_total", `store="local"`)
 	}
 	grown := func(since float64) {
 		t.Helper()
