@@ -58,13 +58,27 @@ func checkLimits(ctx context.Context, g *ground, gateway string) error {
 		ways = append(ways, "/tight-leased/json", "/tight-exact/json")
 	}
 	for _, way := range ways {
-		for _, ask := range []struct {
-			caller string
-			want   int
-		}{{"one", http.StatusOK}, {"two", http.StatusOK}, {"one", http.StatusTooManyRequests}} {
-			if err := askedBy(ctx, plain.url(g, gateway)+way, ask.caller, ask.want); err != nil {
-				return fmt.Errorf("%s, caller %s: %w", way, ask.caller, err)
+		var err error
+		for try := range 5 { // a store that has just begun may miss its budget, and then the gateway counts by itself for once
+			if err = counts(ctx, plain.url(g, gateway)+way, try); err == nil {
+				break
 			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", way, err)
+		}
+	}
+	return nil
+}
+
+// counts asks as callers that nobody was before.
+func counts(ctx context.Context, url string, try int) error {
+	for _, ask := range []struct {
+		caller string
+		want   int
+	}{{"one", http.StatusOK}, {"two", http.StatusOK}, {"one", http.StatusTooManyRequests}} {
+		if err := askedBy(ctx, url, fmt.Sprintf("%s-%d", ask.caller, try), ask.want); err != nil {
+			return fmt.Errorf("caller %s: %w", ask.caller, err)
 		}
 	}
 	return nil

@@ -75,6 +75,10 @@ func (s *summary) testEnds(e event, key string) {
 	switch e.Action {
 	case "pass":
 		s.passed++
+		// The race detector's report stands where the output of one of the tests that ran at the time went, which may be one that passed.
+		if printed := strings.Join(s.printed[key], ""); strings.Contains(printed, "WARNING: DATA RACE") {
+			fmt.Fprintf(s.out, "--- a race was told while this passed: %s %s\n%s", e.Package, e.Test, printed)
+		}
 	case "fail":
 		s.failed++
 		s.failedIn[e.Package]++

@@ -47,6 +47,13 @@ func TestSummaries(t *testing.T) {
 {"Action":"fail","Package":"p","Test":"A"}
 {"Action":"fail","Package":"p"}
 `, "1", 1, "0 passed, 1 failed, 0 skipped", "--- failed: p A\ngot 1, want 2", "FAILED  p")
+	f("a race beside", `
+{"Action":"output","Package":"p","Test":"A","Output":"WARNING: DATA RACE\n"}
+{"Action":"pass","Package":"p","Test":"A"}
+{"Action":"output","Package":"p","Test":"B","Output":"race detected during execution of test\n"}
+{"Action":"fail","Package":"p","Test":"B"}
+{"Action":"fail","Package":"p"}
+`, "1", 1, "1 passed, 1 failed, 0 skipped", "WARNING: DATA RACE", "--- failed: p B")
 	f("not building", `
 {"Action":"build-output","ImportPath":"p [p.test]","Output":"p.go:1: undefined: x\n"}
 {"Action":"build-fail","ImportPath":"p [p.test]"}
