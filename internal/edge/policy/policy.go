@@ -2,11 +2,11 @@
 // options, and what it may hold on to. A policy may look, change or answer. What alters the path itself (cache, balance, breaker,
 // retry) is no policy but a step with a folder of its own.
 //
-// In reading order: policy.go (the contract and a route's chain), authentication.go (policies that find out who calls, asked as one),
-// shown.go (where a request shows its credential), bearer.go (how callers with tokens are challenged), once.go (what may be used once),
-// template.go (texts with facts of an exchange in them), fieldname.go (fields that operators may change), allowance.go (how limits tell what
-// they leave), world.go (what policies reach beyond the exchange), shadow.go (copies of requests), state.go (what outlives a revision), figure.go
-// (what that counts, for the metrics page).
+// In reading order: policy.go (the contract and a route's chain), authentication.go (policies that find out who calls, asked as one), shown.go
+// (where a request shows its credential), whom.go (whom something is counted for), bearer.go (how callers with tokens are challenged), once.go
+// (what may be used once), template.go (texts with facts of an exchange in them), fieldname.go (fields that operators may change), allowance.go
+// (how limits tell what they leave), world.go (what policies reach beyond the exchange), shadow.go (copies of requests), state.go (what
+// outlives a revision), figure.go (what that counts, for the metrics page).
 //
 // It refuses to know any policy. Their list and their order stand in edge/chain.
 package policy

@@ -1,6 +1,6 @@
 // Package concurrency is the policy concurrency (step 4): how many requests may be under way at a time, on a route or of one caller.
 //
-// In reading order: concurrency.go (options, and the life of a request), caller.go (who is counted), places.go (the counts).
+// In reading order: concurrency.go (options, and the life of a request), places.go (the counts).
 //
 // It refuses to let requests wait for their turn: a queue in front of what is full makes everybody late, and the caller knows best whether
 // to come again.
@@ -58,7 +58,9 @@ func (b *built) Bind(w *policy.World) (any, error) {
 	if b.by == "all" {
 		return &together{b.settings, c}, nil
 	}
-	return &apart{b.settings, c}, nil
+	whom, err := policy.NewWhom([]string{b.by})
+	whom.ByListener = true // a bound that each connection had for itself would be none
+	return &apart{b.settings, c, whom}, err
 }
 
 // together is the policy where all count as one.
@@ -85,13 +87,13 @@ func (p *together) Request(x *exchange.Exchange) {
 type apart struct {
 	settings
 	counts *counts
+	whom   policy.Whom
 }
 
 // Request implements policy.Request.
 func (p *apart) Request(x *exchange.Exchange) {
 	t := p.counts.table
-	k := t.keyOf(x, p.by)
-	place, ok := t.take(k, p.limit, p.dry)
+	place, ok := t.take(t.keyOf(p.whom.Append(make([]byte, 0, 512), x)), p.limit, p.dry)
 	if !ok {
 		p.counts.refused.Add(1)
 		kind := fault.TooManyConcurrent

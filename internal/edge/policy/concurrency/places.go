@@ -24,6 +24,10 @@ type shard struct {
 // key stands for a caller: two hashes with secrets of the process, so that nobody can choose one that is another's.
 type key [2]uint64
 
+func (t *table) keyOf(identity []byte) key {
+	return key{maphash.Bytes(t.seeds[0], identity), maphash.Bytes(t.seeds[1], identity)}
+}
+
 // place is what one request has taken. It belongs to its shard when it has come back.
 type place struct {
 	shard *shard

@@ -1,11 +1,14 @@
 // Package quota is the policy quota (steps 4 and 9): how much of an API a caller may use in a calendar day or month.
 //
-// In reading order: quota.go (options, and the life of a request), caller.go (who is counted), keep.go (what outlives a revision).
+// In reading order: quota.go (options, and the life of a request), keep.go (what outlives a revision).
 //
 // It refuses to count a request that it turns away, to give back what was counted, and to look at a request before its sender is known.
 package quota
 
 import (
+	"crypto/sha256"
+	"slices"
+	"strings"
 	"time"
 
 	"straum.dev/straum/internal/edge/exchange"
@@ -42,7 +45,10 @@ type Limit struct {
 // Kind is the policy for the chain.
 var Kind = kind(time.Now)
 
-const name = "quota"
+const (
+	name = "quota"
+	all  = "all" // by, where nobody is told apart
+)
 
 // kind is the policy on a clock.
 func kind(now func() time.Time) policy.Kind {
@@ -52,7 +58,7 @@ func kind(now func() time.Time) policy.Kind {
 // built is the policy before it is bound.
 type built struct {
 	settings
-	subject  subject
+	whom     policy.Whom // nobody in particular for all
 	scope    string
 	identity string // of what is counted, but for its place in the store
 	size     int
@@ -106,9 +112,17 @@ func build(o policy.Options, now func() time.Time) (any, error) {
 		return nil, o.Errorf("zone", "%s", err)
 	}
 	b.calendar = quota.NewCalendar(zone)
-	if b.subject, err = parseSubject(options.By); err != nil {
+	by := options.By
+	if slices.Contains(by, all) {
+		if len(by) > 1 {
+			return nil, o.Errorf("by", "all stands in %s; it means that nobody is told apart, and stands alone", strings.Join(by, ", "))
+		}
+		by = nil
+	}
+	if b.whom, err = policy.NewWhom(by); err != nil {
 		return nil, o.Errorf("by", "%s", err)
 	}
+	b.whom.ByListener = true
 	if !b.shared {
 		for key, set := range map[string]bool{"nodes": options.Nodes != 1, "when_unavailable": options.WhenUnavailable != "share"} {
 			if set {
@@ -116,7 +130,7 @@ func build(o policy.Options, now func() time.Time) (any, error) {
 			}
 		}
 	}
-	b.identity = o.Scope() + " " + b.subject.text + " " + zone.String()
+	b.identity = o.Scope() + " " + b.whom.String() + " " + zone.String()
 	return b, nil
 }
 
@@ -132,9 +146,8 @@ func (b *built) Bind(w *policy.World) (any, error) {
 	if b.shared && w.Redis == nil {
 		return nil, b.errorf("store", "the configuration has no shared store; add redis: with its address, or leave store out")
 	}
-	r := &running{settings: b.settings, subject: b.subject}
-	r.subject.key = w.Keys.Key("quota identities")
-	r.subject.identity = b.identity
+	key := w.Keys.Key("quota identities")
+	r := &running{settings: b.settings, whom: b.whom, prefix: policy.AppendText(key[:], b.identity)}
 	place := "local"
 	if b.shared {
 		r.shared, place = quota.NewShared(w.Redis), "redis"
@@ -146,10 +159,11 @@ func (b *built) Bind(w *policy.World) (any, error) {
 // running is the policy in force.
 type running struct {
 	settings
-	subject subject
-	book    *book
-	counts  *counts
-	shared  *quota.Shared // nil where this node counts
+	whom   policy.Whom
+	prefix []byte // of identities: the key, and what tells its counts from those of others
+	book   *book
+	counts *counts
+	shared *quota.Shared // nil where this node counts
 }
 
 // Request implements policy.Request.
@@ -166,7 +180,7 @@ func (r *running) Request(x *exchange.Exchange) {
 		return
 	}
 	now := r.now()
-	spans, id := r.calendar.At(now), r.subject.id(x)
+	spans, id := r.calendar.At(now), r.id(x)
 	var o quota.Outcome
 	if r.shared == nil {
 		o = r.book.Take(id, r.cost, &limits, spans, now.Unix())
@@ -187,6 +201,13 @@ func (r *running) Request(x *exchange.Exchange) {
 	if o.Refused {
 		r.refuse(x, id, &o)
 	}
+}
+
+// id is the number of who asks.
+func (r *running) id(x *exchange.Exchange) quota.ID {
+	var room [512]byte // enough for what is usual
+	sum := sha256.Sum256(r.whom.Append(append(room[:0], r.prefix...), x))
+	return quota.ID(sum[:len(quota.ID{})])
 }
 
 // told are the names of quotas in the field RateLimit.
@@ -241,7 +262,7 @@ func (r *running) refuse(x *exchange.Exchange, id quota.ID, o *quota.Outcome) {
 		return
 	}
 	x.Judge(name, "exceeded")
-	if r.subject.personal {
+	if r.whom.Late() || r.whom.Has(policy.ByAddress) || r.whom.Has(policy.ByHeader) {
 		x.Signals |= exchange.Limited
 	}
 	x.Fail(&fault.Fault{Kind: fault.QuotaExceeded, RetryAfter: int(o.Rest[o.By]) + int(id[len(id)-1])%(spread+1)})

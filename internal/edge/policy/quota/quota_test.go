@@ -474,6 +474,7 @@ func TestAllocations(t *testing.T) {
 	for _, by := range []string{"consumer", "address", "[consumer, route, 'header:X-Tenant']"} {
 		r := policytest.New(t).Policy(Kind, "{requests: 1000000000, by: "+by+"}")
 		x := r.Request(get)
+		x.Route = &exchange.Route{Name: "orders"}
 		known("ann", nil)(x)
 		if n := testing.AllocsPerRun(1000, func() {
 			x.Allowances = x.Allowances[:0]

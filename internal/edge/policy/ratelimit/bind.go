@@ -29,7 +29,7 @@ func (s *settings) Bind(w *policy.World) (any, error) {
 	}
 	before, after := &stage{counting: &counting}, &stage{counting: &counting}
 	main := s.bound(w, s.main)
-	if main != nil && !s.main.whom.late() {
+	if main != nil && !s.main.whom.Late() {
 		before.limits, main = append(before.limits, main), nil
 	}
 	if s.plans != nil {
@@ -40,7 +40,7 @@ func (s *settings) Bind(w *policy.World) (any, error) {
 	}
 	for _, r := range s.others {
 		to := before
-		if r.whom.late() {
+		if r.whom.Late() {
 			to = after
 		}
 		to.limits = append(to.limits, s.bound(w, r))
@@ -57,12 +57,16 @@ type bound struct {
 	*count
 }
 
+// personal says that a request beyond the limit is its sender's doing. It is not where all requests of a route are counted as one, nor by a
+// field alone: anybody may send what somebody else sends.
+func (r *rule) personal() bool { return r.whom.Late() || r.whom.Has(policy.ByAddress) }
+
 // bound gives nil for nil.
 func (s *settings) bound(w *policy.World, r *rule) *bound {
 	if r == nil {
 		return nil
 	}
-	b := &bound{rule: r, prefix: appendText(appendText(nil, s.scope), r.name), personal: r.whom.personal()}
+	b := &bound{rule: r, prefix: policy.AppendText(policy.AppendText(nil, s.scope), r.name), personal: r.personal()}
 	b.quota, b.window = r.terms.Quota()
 	b.count = policy.Hold(w.State, Kind.Name, "limit "+s.scope+" "+r.name, func() *count {
 		return &count{crowd: limit.NewCrowd(), scope: s.scope, limit: r.name}

@@ -1,6 +1,6 @@
 // Package ratelimit is the policy rate_limit (steps 4 and 9): how many requests who may send in a time.
 //
-// In reading order: ratelimit.go (options, and how they become limits), identity.go (whom a limit counts), bind.go (what outlives a revision),
+// In reading order: ratelimit.go (options, and how they become limits), bind.go (what outlives a revision),
 // stage.go (the life of a request), store.go (counting with other gateways), report.go.
 //
 // What counts is package limit. This one refuses to count a request that a limit refused, to hold who somebody is in the clear, and to answer
@@ -72,7 +72,7 @@ type rule struct {
 	share limit.Terms // of one of the nodes
 	cost  int64
 	costs []cost // sorted by method
-	whom  whom
+	whom  policy.Whom
 }
 
 type cost struct {
@@ -102,7 +102,8 @@ func build(o policy.Options) (any, error) {
 		if s.main != nil && !slices.Contains(options.By, "consumer") {
 			return nil, o.Errorf("plan", "the rates of a plan take the place of one by consumer, and rate is not; put rate under limits, which hold besides, or take consumer into by")
 		}
-		s.plans = &rule{name: planNames[0], cost: options.Cost, costs: costs(options.Costs), whom: whom{parts: []part{{kind: byConsumer}}}}
+		consumers, _ := policy.NewWhom([]string{"consumer"}) // which is a word
+		s.plans = &rule{name: planNames[0], cost: options.Cost, costs: costs(options.Costs), whom: consumers}
 	}
 	seen := map[string]bool{mainName: true}
 	for i := range options.Limits {
@@ -163,8 +164,10 @@ func (s *settings) rule(errorf func(key, format string, args ...any) error, name
 	if most > l.Burst {
 		return nil, errorf("burst", "a request may cost %d, and the burst is %d: it could never pass; raise burst to %d or more", most, l.Burst, most)
 	}
-	r.whom, err = newWhom(l.By, errorf)
-	return r, err
+	if r.whom, err = policy.NewWhom(l.By); err != nil {
+		return nil, errorf("by", "%s", err)
+	}
+	return r, nil
 }
 
 // costs sorts them by method.

@@ -201,7 +201,7 @@ func TestIdentity(t *testing.T) {
 
 // Two requests have one identity only when they agree in all that is asked of them.
 func TestIdentityCollides(t *testing.T) {
-	w, err := newWhom([]string{"header:A", "header:B", "consumer"}, nil)
+	w, err := policy.NewWhom([]string{"header:A", "header:B", "consumer"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestIdentityCollides(t *testing.T) {
 			x.Request.Header.Add("A", a)
 			x.Request.Header.Add("B", b)
 			x.Caller = exchange.Caller{Method: "jwt", Issuer: issuer, Subject: subject}
-			ids[i], parts[i] = string(w.append(nil, x)), fmt.Sprintf("%q %q %q %q", a, b, issuer, subject)
+			ids[i], parts[i] = string(w.Append(nil, x)), fmt.Sprintf("%q %q %q %q", a, b, issuer, subject)
 		}
 		if (ids[0] == ids[1]) != (parts[0] == parts[1]) {
 			t.Fatalf("%s and %s: %q and %q", parts[0], parts[1], ids[0], ids[1])
@@ -225,7 +225,7 @@ func TestIdentityCollides(t *testing.T) {
 
 // A subject is never counted as a client of another issuer, however long the issuers' names are.
 func TestSubjectIsNoClient(t *testing.T) {
-	w, err := newWhom([]string{"consumer"}, nil)
+	w, err := policy.NewWhom([]string{"consumer"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestSubjectIsNoClient(t *testing.T) {
 		x.Begin(&exchange.Conn{ID: 7}, 1)
 		c.Method = "jwt"
 		x.Caller = c
-		return string(w.append(nil, x))
+		return string(w.Append(nil, x))
 	}
 	for n := range 129 {
 		issuer, id := strings.Repeat("i", n), "c"

@@ -136,7 +136,7 @@ func (s *stage) ask(x *exchange.Exchange, b *bound, asks []limit.Ask, of []*boun
 		return asks, of
 	}
 	var room [256]byte
-	identity := b.whom.append(append(room[:0], b.prefix...), x)
+	identity := b.whom.Append(append(room[:0], b.prefix...), x)
 	return append(asks, limit.Ask{Key: s.table.Key(identity), Terms: &b.terms, Cost: cost, Crowd: b.crowd}), append(of, b)
 }
 

@@ -83,7 +83,7 @@ func (h *shared) name(x *exchange.Exchange, b *bound) string {
 func (h *shared) names(x *exchange.Exchange, of []*bound) []string {
 	all, alike := make([]string, len(of)), true
 	for _, b := range of {
-		alike = alike && b.whom.alike(&of[0].whom)
+		alike = alike && b.whom.Alike(&of[0].whom)
 	}
 	if alike {
 		hash := h.hash(x, of[0])
@@ -102,7 +102,7 @@ func (h *shared) names(x *exchange.Exchange, of []*bound) []string {
 func (h *shared) hash(x *exchange.Exchange, b *bound) string {
 	var room [384]byte
 	text := append(append(room[:0], h.key[:]...), h.scope...)
-	sum := sha256.Sum256(b.whom.append(text, x))
+	sum := sha256.Sum256(b.whom.Append(text, x))
 	return encode(&sum)
 }
 

@@ -72,10 +72,12 @@ func build(o policy.Options) (any, error) {
 		return nil, o.Errorf("cookie", "%q is not the name of a cookie", options.Cookie)
 	}
 	switch options.By {
-	case "consumer":
-		s.key = byConsumer
-	case "address":
-		s.key = byAddress
+	case "consumer", "address":
+		whom, err := policy.NewWhom([]string{options.By})
+		if err != nil {
+			return nil, err
+		}
+		s.key = func(x *exchange.Exchange) string { return x.KeepScratch(whom.Append(x.Scratch(), x)) }
 	case "header":
 		name := options.Header
 		s.key = func(x *exchange.Exchange) string { value, _ := x.Request.Header.Header(name); return value }

@@ -8,26 +8,6 @@ import (
 	"straum.dev/straum/internal/edge/exchange"
 )
 
-// byConsumer is the consumer's id, and for callers that are none's what byAddress says.
-func byConsumer(x *exchange.Exchange) string {
-	if c := x.Caller.Consumer; c != nil {
-		return c.ID
-	}
-	return byAddress(x)
-}
-
-// byAddress is the client's address, of IPv6 its network of 64 bits; empty when it is not known.
-func byAddress(x *exchange.Exchange) string {
-	if !x.Client.IsValid() {
-		return ""
-	}
-	raw := x.Client.As16()
-	if x.Client.Unmap().Is4() {
-		return x.Keep(raw[:])
-	}
-	return x.Keep(raw[:8])
-}
-
 // cookie tells browsers apart by an id that they are given and send with each request. It says nothing of who they are, and nothing of
 // where they are sent.
 type cookie struct {
