@@ -8,9 +8,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"straum.dev/straum/internal/redistest"
 
 	"straum.dev/straum/internal/token"
 )
@@ -166,7 +167,7 @@ func TestOneQuestion(t *testing.T) {
 			}
 		})
 	}
-	await(t, func() bool { return i.asked.Load() == 1 }, "nobody asks")
+	redistest.Await(t, func() bool { return i.asked.Load() == 1 }, "nobody asks")
 	if got := g.look("other"); got != "active ann" {
 		t.Error(got)
 	}
@@ -190,7 +191,7 @@ func TestBusy(t *testing.T) {
 	for n := range 3 {
 		wg.Go(func() { g.look(fmt.Sprint("t", n)) })
 	}
-	await(t, func() bool { return g.Figures().Asking == 3 }, "they are not under way")
+	redistest.Await(t, func() bool { return g.Figures().Asking == 3 }, "they are not under way")
 	if got := g.look("next"); got != "! too many questions to the introspection endpoint are under way" {
 		t.Error(got)
 	}
@@ -434,7 +435,7 @@ func TestNoFlood(t *testing.T) {
 			g.look("old")
 		})
 	}
-	await(t, func() bool { return waiting.Load() == 50 && i.asked.Load() == 1 }, "nobody asks")
+	redistest.Await(t, func() bool { return waiting.Load() == 50 && i.asked.Load() == 1 }, "nobody asks")
 	close(release)
 	wg.Wait()
 	if _, shard := g.floods.shard(someone); shard.debts[someone].tokens != 1 {
@@ -529,14 +530,14 @@ func TestShared(t *testing.T) {
 	if b.Figures().Shared != 1 {
 		t.Errorf("%+v", b.Figures())
 	}
-	keys := st.do("KEYS", "*")
+	keys := st.Do("KEYS", "*")
 	if !strings.HasPrefix(keys, "straum:introspection:1:") || strings.Contains(keys, "\n") {
 		t.Errorf("keys: %s", keys)
 	}
-	if ttl := st.do("TTL", keys); ttl != "60" && ttl != "59" {
+	if ttl := st.Do("TTL", keys); ttl != "60" && ttl != "59" {
 		t.Errorf("ttl %s", ttl)
 	}
-	dump := keys + st.do("GET", keys) + st.do("DUMP", keys)
+	dump := keys + st.Do("GET", keys) + st.Do("DUMP", keys)
 	if strings.Contains(dump, "canary") || strings.Contains(dump, "active") {
 		t.Errorf("the store shows %s", dump)
 	}
@@ -546,25 +547,25 @@ func TestShared(t *testing.T) {
 	b.move(time.Second)
 	i.says(`{"active":false}`)
 	f(b, "canary-token", "inactive", 2) // whatever the store still holds
-	if left := st.do("EXISTS", keys); left != "0" {
+	if left := st.Do("EXISTS", keys); left != "0" {
 		t.Error("a token found bad is still shared as good")
 	}
 	// Bad ones are not shared.
 	f(b, "bad", "inactive", 3)
-	if n := st.do("DBSIZE"); n != "0" {
+	if n := st.Do("DBSIZE"); n != "0" {
 		t.Errorf("%s keys", n)
 	}
 	// What somebody else wrote there lets nobody in: made up, or moved from another token.
 	i.says(`{"active":true,"sub":"eve"}`)
 	f(a, "eve", "active eve", 4)
 	i.says(`{"active":false}`)
-	stolen := st.do("KEYS", "*")
+	stolen := st.Do("KEYS", "*")
 	for n, value := range []string{"", "x", strings.Repeat("x", 100), `{"active":true}`} {
 		token := fmt.Sprint("forged", n)
-		st.do("SET", "straum:"+a.names.of(token).text(), value)
+		st.Do("SET", "straum:"+a.names.of(token).text(), value)
 		f(a, token, "inactive", int64(5+n))
 	}
-	st.do("COPY", stolen, "straum:"+a.names.of("moved").text())
+	st.Do("COPY", stolen, "straum:"+a.names.of("moved").text())
 	f(a, "moved", "inactive", 9)
 	if a.Figures().Forged != 5 {
 		t.Errorf("%+v", a.Figures())
@@ -598,12 +599,10 @@ func TestStoreFails(t *testing.T) {
 		}
 	}
 	f("a", 1)
-	st.do("FLUSHALL")
+	st.Do("FLUSHALL")
 	f("a", 1)
 	f("b", 2)
-	if err := st.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	st.Pause()
 	for n := range 20 {
 		f(fmt.Sprint("paused", n), int64(3+n))
 	}
@@ -618,12 +617,12 @@ func TestStoreFails(t *testing.T) {
 		t.Error(got)
 	}
 	i.says(`{"active":true,"sub":"ann"}`)
-	_ = st.cmd.Process.Signal(syscall.SIGCONT)
-	await(t, func() bool { return c.Health().OK }, "not found again")
+	st.Resume()
+	redistest.Await(t, func() bool { return c.Health().OK }, "not found again")
 	asked := i.asked.Load()
 	f("again", asked+1)
-	_ = st.cmd.Process.Kill()
-	await(t, func() bool { return !c.Health().OK }, "not missed")
+	st.Kill()
+	redistest.Await(t, func() bool { return !c.Health().OK }, "not missed")
 	f("gone", asked+2)
 	f("gone", asked+2)
 }

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +16,7 @@ import (
 
 	"straum.dev/straum/internal/fetch"
 	"straum.dev/straum/internal/redis"
+	"straum.dev/straum/internal/redistest"
 )
 
 // issuer is an authorization server that says what the test wants.
@@ -126,60 +125,25 @@ func (g *gateway) lookFrom(token string, from netip.Addr) string {
 
 // store is a real redis-server, and a client for each gateway.
 type store struct {
-	t    testing.TB
-	addr string
-	cmd  *exec.Cmd
+	*redistest.Server
+	t testing.TB
 }
 
 func newStore(t testing.TB) *store {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &store{t: t, addr: l.Addr().String()}
-	_ = l.Close()
-	_, port, _ := net.SplitHostPort(s.addr)
-	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir())
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
-	return s
-}
-
-func (s *store) do(args ...string) string {
-	s.t.Helper()
-	_, port, _ := net.SplitHostPort(s.addr)
-	out, err := exec.Command("redis-cli", append([]string{"-p", port}, args...)...).CombinedOutput()
-	if err != nil {
-		s.t.Fatalf("redis-cli %q: %v %s", args, err, out)
-	}
-	return strings.TrimSpace(string(out))
+	return &store{redistest.Start(t), t}
 }
 
 func (s *store) client() *redis.Client {
 	s.t.Helper()
 	// The budget is for a machine that is busy; nothing here is measured.
-	c, err := redis.New(redis.Settings{Addresses: []string{s.addr}, Budget: 250 * time.Millisecond}, slog.New(slog.DiscardHandler), time.Now)
+	c, err := redis.New(redis.Settings{Addresses: []string{s.Addr}, Budget: 250 * time.Millisecond}, slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(c.Close)
-	await(s.t, func() bool { return c.Health().OK }, "no redis")
+	redistest.Await(s.t, func() bool { return c.Health().OK }, "no redis")
 	return c
-}
-
-func await(t testing.TB, is func() bool, text string) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(text)
-		}
-	}
 }
 
 func active(sub string, exp time.Time) string {

@@ -4,12 +4,12 @@ package layers
 // "*" is one folder and "**" is the folder before it and all that lies below.
 var rows = []row{
 	{"0", "leaves", []string{"internal/acme", "internal/clock", "internal/bufpool", "internal/document", "internal/memlimit", "internal/edge/fault", "internal/edge/grammar", "internal/edge/pace", "internal/edge/socket", "internal/config", "internal/certificate", "internal/staple", "internal/ticket", "internal/profile",
-		"internal/consumer", "internal/keyring", "internal/fetch", "internal/token", "internal/keyset", "internal/redis",
+		"internal/consumer", "internal/keyring", "internal/fetch", "internal/token", "internal/keyset", "internal/redis", "internal/redistest",
 		"internal/introspect", "internal/session", "internal/condition", "internal/openid", "internal/replay",
 		"internal/limit", "internal/quota", "internal/ban", "internal/nft", "internal/jsonedit", "internal/schema", "internal/openapi", "internal/waf"}},
 	{"1", "the traveller", []string{"internal/edge/exchange"}},
 	{"2", "contracts and decisions", []string{
-		"internal/edge/policy", "internal/edge/wire/*", "internal/edge/route", "internal/edge/cache", "internal/edge/balance",
+		"internal/edge/policy", "internal/edge/wire/*", "internal/edge/route", "internal/edge/cache/**", "internal/edge/balance",
 		"internal/edge/breaker", "internal/edge/retry", "internal/observe/*",
 	}},
 	{"3", "policies and what touches the network", []string{
@@ -44,6 +44,11 @@ var sideways = []rule{
 	{"internal/openapi", "internal/schema", "an OpenAPI document describes bodies and parameters by schemas"},
 	{"internal/replay", "internal/redis", "what was seen is seen by all gateways of a fleet"},
 	{"internal/keyset", "internal/token", "a set of keys is what tokens are verified with"},
+	{"internal/edge/cache", "internal/edge/cache/*", "the cache joins its rules, its stores and what is under way"},
+	{"internal/edge/cache/*", "internal/edge/cache/object", "stores and flights hold objects"},
+	{"internal/edge/cache/remote", "internal/edge/cache/purge", "what one gateway purges the others of its fleet purge too"},
+	{"internal/edge/cache/object", "internal/edge/cache/freshness", "an object has the terms of its use"},
+	{"internal/edge/policy", "internal/edge/cache", "a chain holds its route's cache, which alters the path and so is no policy"},
 	{"internal/edge/upstream", "internal/edge/health", "an upstream owns its endpoints, and their health with them"},
 	{"internal/edge/upstream", "internal/edge/resolve", "an upstream's endpoints may be names"},
 	{"internal/control/admin", "internal/control/revision", "the admin API is how revisions are shown and applied"},
@@ -88,7 +93,7 @@ var forbiddenAllowed = []rule{
 
 // pure packages decide: they take numbers, a time and a random number, and return a decision.
 var pure = []string{
-	"internal/edge/route", "internal/edge/balance", "internal/edge/breaker", "internal/edge/retry", "internal/capacity/**",
+	"internal/edge/route", "internal/edge/balance", "internal/edge/breaker", "internal/edge/retry", "internal/edge/cache/freshness", "internal/capacity/**",
 }
 
 // impureImports are what a pure package has no use for. The path covers those below it.

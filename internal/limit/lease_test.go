@@ -12,6 +12,7 @@ import (
 
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/redis"
+	"straum.dev/straum/internal/redistest"
 )
 
 // gateway is leases as a gateway uses them.
@@ -60,7 +61,7 @@ func (g *gateway) held(id int, tt *Terms) int64 {
 func TestLeasedParallel(t *testing.T) {
 	p := startPeer(t)
 	for i, tt := range []*Terms{terms(t, 2000, time.Second, 1000), terms(t, 7, time.Second, 5), terms(t, 100_000, time.Second, 500)} {
-		p.do("FLUSHALL")
+		p.Do("FLUSHALL")
 		gateways := []*gateway{newGateway(p.dial(patient)), newGateway(p.dial(patient))}
 		race(t, []granter{gateways[0].grant(tt), gateways[1].grant(tt)}, tt, 1+i, 2000, 1e-3)
 		for _, g := range gateways {
@@ -86,7 +87,7 @@ func TestLeasedOvershoot(t *testing.T) {
 	}
 	worst := int64(0)
 	for range 3 {
-		p.do("FLUSHALL")
+		p.Do("FLUSHALL")
 		for _, g := range gateways { // ask until as much is held as can be
 			for end := time.Now().Add(2 * time.Second); g.held(1, tt) < batch*3/4 && time.Now().Before(end); {
 				if _, err := g.take(1, tt, 1); err != nil {
@@ -97,7 +98,7 @@ func TestLeasedOvershoot(t *testing.T) {
 				t.Fatalf("%d are held", g.held(1, tt))
 			}
 		}
-		p.do("DEL", "straum:{1}:x") // as if time had passed for the store alone: its bucket is full
+		p.Do("DEL", "straum:{1}:x") // as if time had passed for the store alone: its bucket is full
 		begin, granted := time.Now(), int64(0)
 		for range 1500 {
 			for _, g := range gateways {
@@ -209,7 +210,7 @@ func TestLeasedOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.kill()
+	p.Kill()
 	var err error
 	for range 1000 {
 		if _, err = g.take(1, tt, 1); err != nil {
@@ -219,8 +220,8 @@ func TestLeasedOutage(t *testing.T) {
 	if !errors.Is(err, redis.ErrUnavailable) {
 		t.Errorf("%v", err)
 	}
-	p.start()
-	await(t, func() bool { v, err := g.take(1, tt, 1); return err == nil && v.OK }, "it does not go on")
+	p.Start()
+	redistest.Await(t, func() bool { v, err := g.take(1, tt, 1); return err == nil && v.OK }, "it does not go on")
 	g.Stop()
 	c.Close()
 	goleak.VerifyNone(t, before)

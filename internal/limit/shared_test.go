@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"straum.dev/straum/internal/redis"
+	"straum.dev/straum/internal/redistest"
 )
 
 // patient is a budget for a machine that is busy; tests count, they do not measure.
@@ -36,13 +37,13 @@ func TestShared(t *testing.T) {
 		}
 	}
 	// What was refused was not written: the time in the value is that of the third.
-	before := p.do("GET", "straum:{a}:x")
+	before := p.Do("GET", "straum:{a}:x")
 	share(t, c, "{a}:x", slow, 1)
-	if after := p.do("GET", "straum:{a}:x"); after != before || !strings.HasPrefix(before, "2.99") && !strings.HasPrefix(before, "3 ") {
+	if after := p.Do("GET", "straum:{a}:x"); after != before || !strings.HasPrefix(before, "2.99") && !strings.HasPrefix(before, "3 ") {
 		t.Errorf("%q, then %q", before, after)
 	}
 	// The key goes a second after the bucket is full.
-	ttl := p.do("PTTL", "straum:{a}:x")
+	ttl := p.Do("PTTL", "straum:{a}:x")
 	if d, err := time.ParseDuration(ttl + "ms"); err != nil || d > 3*time.Hour+time.Second || d < 3*time.Hour-time.Minute {
 		t.Errorf("it is kept for %s ms", ttl)
 	}
@@ -54,15 +55,15 @@ func TestShared(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	// A value that is not ours, and a time that lies ahead.
-	p.do("SET", "straum:{b}:x", "something else")
+	p.Do("SET", "straum:{b}:x", "something else")
 	if v := share(t, c, "{b}:x", slow, 1); !v.OK || v.Left != 2 {
 		t.Errorf("%+v", v)
 	}
-	p.do("SET", "straum:{c}:x", "2 99999999999999999")
+	p.Do("SET", "straum:{c}:x", "2 99999999999999999")
 	if v := share(t, c, "{c}:x", slow, 1); !v.OK || v.Left != 0 {
 		t.Errorf("%+v", v)
 	}
-	p.do("LPUSH", "straum:{d}:x", "a")
+	p.Do("LPUSH", "straum:{d}:x", "a")
 	if _, err := TakeShared(c, []Ask{{Terms: slow, Cost: 1}}, []string{"{d}:x"}); !errors.Is(err, redis.ErrRefused) {
 		t.Error(err)
 	}
@@ -153,7 +154,7 @@ func exactly(t testing.TB, c *redis.Client, tt *Terms) granter {
 func TestSharedParallel(t *testing.T) {
 	p := startPeer(t)
 	for i, tt := range []*Terms{terms(t, 500, time.Second, 50), terms(t, 7, time.Second, 1), terms(t, 100_000, time.Second, 20)} {
-		p.do("FLUSHALL")
+		p.Do("FLUSHALL")
 		race(t, []granter{exactly(t, p.dial(patient), tt), exactly(t, p.dial(patient), tt)}, tt, 1+i, 150, 1e-3)
 	}
 }
@@ -185,27 +186,27 @@ func TestSharedOutage(t *testing.T) {
 	more := func(n *atomic.Int64, by int64, text string) {
 		t.Helper()
 		from := n.Load()
-		await(t, func() bool { return n.Load() >= from+by }, text)
+		redistest.Await(t, func() bool { return n.Load() >= from+by }, text)
 	}
 	forgot := 0.0
 	more(&granted, 60, "nothing is granted")
-	p.pause()
+	p.Pause()
 	more(&failed, 50, "nothing fails")
 	for i, c := range gateways {
-		await(t, func() bool { return !c.Health().OK }, "the store is still asked")
+		redistest.Await(t, func() bool { return !c.Health().OK }, "the store is still asked")
 		if f := c.Figures(); f.Timeouts == 0 || f.Skipped == 0 || f.Timeouts > 20 { // five in a row and those under way meanwhile
 			t.Errorf("gateway %d: %+v", i, f)
 		}
 	}
-	p.signal(18) // SIGCONT
+	p.Resume()
 	more(&granted, 60, "nothing is granted after the pause")
-	p.kill()
+	p.Kill()
 	more(&failed, 50, "nothing fails")
-	p.start()
+	p.Start()
 	forgot++
 	more(&granted, 60, "nothing is granted after the restart")
-	p.do("FLUSHALL")
-	p.do("SCRIPT", "FLUSH")
+	p.Do("FLUSHALL")
+	p.Do("SCRIPT", "FLUSH")
 	forgot++
 	more(&granted, 60, "nothing is granted after the flush")
 	stop.Store(1)

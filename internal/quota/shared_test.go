@@ -1,101 +1,36 @@
 package quota
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
-	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"straum.dev/straum/internal/redis"
+	"straum.dev/straum/internal/redistest"
 )
 
 // peer is a real redis-server of this test's own.
-type peer struct {
-	t    testing.TB
-	addr string
-	cmd  *exec.Cmd
-}
+type peer struct{ *redistest.Server }
 
 func startPeer(t testing.TB) *peer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &peer{t: t, addr: l.Addr().String()}
-	_ = l.Close()
-	p.start()
-	t.Cleanup(p.kill)
-	return p
-}
-
-func (p *peer) start() {
-	p.t.Helper()
-	_, port, _ := net.SplitHostPort(p.addr)
-	p.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", p.t.TempDir(), "--save", "", "--daemonize", "no")
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	await(p.t, func() bool { return strings.Contains(p.do("PING"), "PONG") }, "redis-server does not start")
-}
-
-func (p *peer) do(args ...string) string {
-	_, port, _ := net.SplitHostPort(p.addr)
-	out, _ := exec.Command("redis-cli", append([]string{"-h", "127.0.0.1", "-p", port}, args...)...).CombinedOutput()
-	return strings.TrimSpace(string(out))
-}
-
-func (p *peer) kill() {
-	if p.cmd != nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-		p.cmd = nil
-	}
-}
-
-func (p *peer) pause() {
-	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		p.t.Fatal(err)
-	}
-	await(p.t, func() bool {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-		_, after, _ := bytes.Cut(stat, []byte(") "))
-		return bytes.HasPrefix(after, []byte("T"))
-	}, "it does not stop")
-}
-
-func await(t testing.TB, is func() bool, text string) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(text)
-		}
-	}
+	return &peer{redistest.Start(t)}
 }
 
 // node is a gateway's view of the store.
 func (p *peer) node(t testing.TB) *Shared {
 	t.Helper()
-	c, err := redis.New(redis.Settings{Addresses: []string{p.addr}, Budget: 500 * time.Millisecond}, slog.New(slog.DiscardHandler), time.Now)
+	c, err := redis.New(redis.Settings{Addresses: []string{p.Addr}, Budget: 500 * time.Millisecond}, slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	await(t, func() bool { return c.Health().OK }, "no connection")
+	redistest.Await(t, func() bool { return c.Health().OK }, "no connection")
 	return NewShared(c)
 }
 
@@ -152,25 +87,25 @@ func TestSharedClock(t *testing.T) {
 		}
 	}
 	today := spansAt(time.Now())[Day]
-	if got := p.do("HGET", key(number(1)), "day"); got != "3" {
+	if got := p.Do("HGET", key(number(1)), "day"); got != "3" {
 		t.Errorf("%s counted", got)
 	}
-	if got := p.do("HGET", key(number(1)), "day_start"); got != fmt.Sprint(today.Start) {
+	if got := p.Do("HGET", key(number(1)), "day_start"); got != fmt.Sprint(today.Start) {
 		t.Errorf("the day begins at %s, want %d", got, today.Start)
 	}
-	if end, _ := strconv.ParseInt(p.do("EXPIRETIME", key(number(1))), 10, 64); end != today.End+3600 {
+	if end, _ := strconv.ParseInt(p.Do("EXPIRETIME", key(number(1))), 10, 64); end != today.End+3600 {
 		t.Errorf("it goes at %d, want an hour after %d", end, today.End)
 	}
 	// A day that is over counts nothing; one that the clock had not come to yet, when it was set back over midnight, does.
-	p.do("HSET", key(number(2)), "day", "100", "day_start", fmt.Sprint(today.Before))
+	p.Do("HSET", key(number(2)), "day", "100", "day_start", fmt.Sprint(today.Before))
 	if o, err := n.Take(number(2), 1, &limits, spansAt(time.Now())); err != nil || o.Refused || o.Used[Day] != 1 {
 		t.Errorf("%+v %v", o, err)
 	}
-	p.do("HSET", key(number(3)), "day", "100", "day_start", fmt.Sprint(today.End))
+	p.Do("HSET", key(number(3)), "day", "100", "day_start", fmt.Sprint(today.End))
 	if o, err := n.Take(number(3), 1, &limits, spansAt(time.Now())); err != nil || !o.Refused {
 		t.Errorf("%+v %v", o, err)
 	}
-	p.do("HSET", key(number(4)), "day", "100", "day_start", fmt.Sprint(today.End+1))
+	p.Do("HSET", key(number(4)), "day", "100", "day_start", fmt.Sprint(today.End+1))
 	if o, err := n.Take(number(4), 1, &limits, spansAt(time.Now())); err != nil || o.Refused {
 		t.Errorf("%+v %v", o, err)
 	}
@@ -185,36 +120,36 @@ func TestSharedTrouble(t *testing.T) {
 	if o, err := get(); err != nil || o.Used[Month] != 1_000_000 {
 		t.Fatal(o, err)
 	}
-	p.do("SCRIPT", "FLUSH")
+	p.Do("SCRIPT", "FLUSH")
 	if o, err := get(); err != nil || o.Used[Month] != 2_000_000 {
 		t.Errorf("%+v %v", o, err)
 	}
-	p.pause()
+	p.Pause()
 	if _, err := get(); !errors.Is(err, redis.ErrUnavailable) {
 		t.Errorf("paused: %v", err)
 	}
-	_ = p.cmd.Process.Signal(syscall.SIGCONT)
-	await(t, func() bool { _, err := get(); return err == nil }, "it does not come back")
-	p.do("FLUSHALL")
+	p.Resume()
+	redistest.Await(t, func() bool { _, err := get(); return err == nil }, "it does not come back")
+	p.Do("FLUSHALL")
 	if o, err := get(); err != nil || o.Used[Month] != 1_000_000 {
 		t.Errorf("%+v %v", o, err)
 	}
-	p.do("SET", key(number(1)), "another")
+	p.Do("SET", key(number(1)), "another")
 	if _, err := get(); !errors.Is(err, redis.ErrRefused) {
 		t.Errorf("another type: %v", err)
 	}
-	p.kill()
+	p.Kill()
 	if _, err := get(); !errors.Is(err, redis.ErrUnavailable) {
 		t.Errorf("gone: %v", err)
 	}
-	p.start()
-	await(t, func() bool { _, err := get(); return err == nil }, "it does not come back")
-	p.do("HSET", key(number(1)), "month", "999999999999", "month_start", fmt.Sprint(spansAt(time.Now())[Month].Start))
+	p.Start()
+	redistest.Await(t, func() bool { _, err := get(); return err == nil }, "it does not come back")
+	p.Do("HSET", key(number(1)), "month", "999999999999", "month_start", fmt.Sprint(spansAt(time.Now())[Month].Start))
 	limits[Day] = 5_000_000
 	if o, err := get(); err != nil || !o.Refused || o.By != Month || o.Used != [periods]int64{0, 999_999_999_999} {
 		t.Errorf("%+v %v", o, err)
 	}
-	if got := p.do("HGET", key(number(1)), "month"); got != "999999999999" {
+	if got := p.Do("HGET", key(number(1)), "month"); got != "999999999999" {
 		t.Errorf("%s after a refusal", got)
 	}
 }

@@ -81,8 +81,8 @@ type Guard struct {
 // first sets a key that is not there. It answers 1 when it was not there.
 var first = redis.NewScript(`if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 1 end return 0`)
 
-// Use uses a thing, for its owner; now is in nanoseconds since 1970. When the store does not answer, what this node remembers has to do: an outage of the store refuses no good request,
-// and lets one be replayed once on each other node.
+// Use uses a thing, for its owner; now is in nanoseconds since 1970. When the store does not answer, what this node remembers has to do: an outage of
+// the store refuses no good request, and lets one be replayed once on each other node.
 func (g *Guard) Use(thing [32]byte, owner string, now int64) Verdict {
 	m := g.Memory
 	if !m.any.Load() {

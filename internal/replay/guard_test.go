@@ -2,43 +2,14 @@ package replay
 
 import (
 	"log/slog"
-	"net"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"straum.dev/straum/internal/redis"
+	"straum.dev/straum/internal/redistest"
 )
-
-// store starts a redis-server of the test's own and returns its address and how to end it.
-func store(t *testing.T) (addr string, end func()) {
-	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	server := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "")
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := false
-	end = func() {
-		if !done {
-			server.Process.Kill()
-			server.Wait()
-		}
-		done = true
-	}
-	t.Cleanup(end)
-	return addr, end
-}
 
 func dial(t *testing.T, addr string) *redis.Client {
 	t.Helper()
@@ -47,17 +18,8 @@ func dial(t *testing.T, addr string) *redis.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	await(t, "the store to answer", func() bool { return c.Health().OK })
+	redistest.Await(t, func() bool { return c.Health().OK }, "the store does not answer")
 	return c
-}
-
-func await(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	for by := time.Now().Add(30 * time.Second); !met(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(by) {
-			t.Fatalf("in vain: %s", what)
-		}
-	}
 }
 
 // memory is one that remembers for a minute.
@@ -105,9 +67,9 @@ func TestAsk(t *testing.T) {
 
 // What one node has used no other one can, as long as the store answers; without it each has its own memory.
 func TestGuard(t *testing.T) {
-	addr, end := store(t)
+	store := redistest.Start(t)
 	node := func() *Guard {
-		return &Guard{Memory: memory(), Store: dial(t, addr), Name: "test"}
+		return &Guard{Memory: memory(), Store: dial(t, store.Addr), Name: "test"}
 	}
 	a, b := node(), node()
 	f := func(g *Guard, n int, want Verdict) {
@@ -123,13 +85,13 @@ func TestGuard(t *testing.T) {
 	f(a, 2, Used)
 	f(&Guard{Memory: memory(), Store: b.Store, Name: "other"}, 2, Fresh)
 	// The store forgets by itself.
-	c := exec.Command("redis-cli", "-p", addr[strings.LastIndexByte(addr, ':')+1:], "--scan")
+	c := exec.Command("redis-cli", "-p", store.Port(), "--scan")
 	keys, err := c.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for key := range strings.FieldsSeq(string(keys)) {
-		left, err := exec.Command("redis-cli", "-p", addr[strings.LastIndexByte(addr, ':')+1:], "PTTL", key).Output()
+		left, err := exec.Command("redis-cli", "-p", store.Port(), "PTTL", key).Output()
 		if s := strings.TrimSpace(string(left)); err != nil || strings.HasPrefix(s, "-") || len(s) > 5 {
 			t.Errorf("%s stays for %s, %v", key, s, err)
 		}
@@ -137,7 +99,7 @@ func TestGuard(t *testing.T) {
 	if n := len(strings.Fields(string(keys))); n != 3 {
 		t.Errorf("%d keys: %s", n, keys)
 	}
-	end()
+	store.Kill()
 	f(a, 3, Fresh)
 	f(a, 3, Used)
 	f(b, 3, Fresh)

@@ -40,7 +40,7 @@ var built struct {
 }
 
 // Program builds the program, with the race detector if the tests have it, and returns its path. STRAUM_PROGRAM in the environment
-// names another to be tested, such as one that is about to be shipped.
+// names one that is built already: make test builds it once for all packages, and what is about to be shipped may be tested too.
 func Program(t testing.TB) string {
 	t.Helper()
 	built.once.Do(func() {
@@ -51,7 +51,7 @@ func Program(t testing.TB) string {
 			return
 		}
 		built.path = filepath.Join(built.dir, "straum")
-		args, cgo := []string{"build", "-o", built.path}, "CGO_ENABLED=0"
+		args, cgo := []string{"build", "-ldflags=-s -w", "-o", built.path}, "CGO_ENABLED=0" // without what only debuggers read it is linked in half the time
 		if Race {
 			args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 		}
@@ -121,6 +121,9 @@ func Start(t testing.TB, config string, options ...Option) *Gateway {
 		g.cmd = exec.Command("/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, o.files), Program(t), "run", "-c", g.Config)
 	}
 	g.cmd.Env = append(os.Environ(), o.env...)
+	if os.Getenv("GORACE") == "" {
+		g.cmd.Env = append(g.cmd.Env, "GORACE=atexit_sleep_ms=20") // it ends a second later otherwise, with the race detector
+	}
 	g.cmd.Stdout, g.cmd.Stderr = &g.log, &g.log
 	if err := Spawn(g.cmd); err != nil {
 		t.Fatal(err)

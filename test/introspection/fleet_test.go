@@ -273,7 +273,7 @@ func TestStoreFails(t *testing.T) {
 
 	late := func(f *front) float64 { return f.Number("straum_policy_redis_commands_total", `outcome="timeout"`) }
 	before := []float64{late(one), late(two)}
-	redis.signal(syscall.SIGSTOP)
+	gateway.Pause(t, redis.cmd.Process)
 	goesOn("stopped")
 	away("stopped")
 	for n, f := range fleet {

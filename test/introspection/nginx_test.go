@@ -164,9 +164,7 @@ func TestNginx(t *testing.T) {
 	}
 	group.Wait()
 
-	if err := j.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	gateway.Pause(t, j.cmd.Process)
 	f.unjudged("it does not answer", "all", "alice")
 	if err := j.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)

@@ -121,7 +121,7 @@ func (i *Issuer) Again() {
 }
 
 // Pause stops its processes from running until Resume: it takes connections and answers nothing.
-func (i *Issuer) Pause() { _ = i.cmd.Process.Signal(syscall.SIGSTOP) }
+func (i *Issuer) Pause() { i.t.Helper(); gateway.Pause(i.t, i.cmd.Process) }
 
 // Resume ends a Pause.
 func (i *Issuer) Resume() { _ = i.cmd.Process.Signal(syscall.SIGCONT) }

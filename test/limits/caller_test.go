@@ -55,7 +55,8 @@ plans:
 	}
 }
 
-// A flood of keys that are made up is refused by address before any of them is looked at, and who comes from elsewhere is not touched by it. IPv6 counts by /64.
+// A flood of keys that are made up is refused by address before any of them is looked at, and who comes from elsewhere is not touched by it. IPv6
+// counts by /64.
 func TestBeforeAuthentication(t *testing.T) {
 	t.Parallel()
 	f := open(t, setting{routes: `
@@ -203,8 +204,8 @@ func TestTold(t *testing.T) {
 	}
 }
 
-// Nobody can read from the store, from the files, from the metrics or from the log who was counted: neither keys nor the values of fields, in no form, and
-// consumers only where the access log names them.
+// Nobody can read from the store, from the files, from the metrics or from the log who was counted: neither keys nor the values of fields, in no
+// form, and consumers only where the access log names them.
 func TestCanary(t *testing.T) {
 	t.Parallel()
 	redis := startRedis(t)

@@ -27,7 +27,8 @@ func routes(burst func(n int) int, more string) string {
 	return text.String() + more
 }
 
-// Each of a hundred routes keeps its own buckets over a reload that changes the limits of some, takes a route away, puts others in another order and adds one.
+// Each of a hundred routes keeps its own buckets over a reload that changes the limits of some, takes a route away, puts others in another order and
+// adds one.
 func TestHundredRoutes(t *testing.T) {
 	t.Parallel()
 	before := routes(func(int) int { return 10 }, "")
@@ -124,8 +125,8 @@ func (f *front) goWhereTheyWent(what string, cookies, went []string) {
 	}
 }
 
-// A reload keeps what was used of rates and quotas, who is banned and where a browser is sent. An orderly restart keeps quotas, bans and splits; what a rate
-// counted here alone it forgets, as the page says.
+// A reload keeps what was used of rates and quotas, who is banned and where a browser is sent. An orderly restart keeps quotas, bans and splits; what
+// a rate counted here alone it forgets, as the page says.
 func TestOutlives(t *testing.T) {
 	t.Parallel()
 	f := open(t, counted(t))

@@ -11,8 +11,8 @@ import (
 	"straum.dev/straum/test/gateway"
 )
 
-// The store is emptied, stops answering, dies and comes back with nothing, under load: every request is answered without waiting for it, what is granted
-// stays within bounds, and gateways stay ready and say what they miss. Where the route says so all pass meanwhile, or none.
+// The store is emptied, stops answering, dies and comes back with nothing, under load: every request is answered without waiting for it, what is
+// granted stays within bounds, and gateways stay ready and say what they miss. Where the route says so all pass meanwhile, or none.
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
 	const burst, rate, budget = 60, 40, 100 * time.Millisecond
@@ -90,7 +90,7 @@ func TestStoreFails(t *testing.T) {
 	goesOn("emptied", burst-10) // full once more
 	well("emptied")
 
-	redis.signal(syscall.SIGSTOP)
+	gateway.Pause(t, redis.cmd.Process)
 	goesOn("stopped", burst/2-10) // nobody waits until it is resumed: that comes after this
 	away("stopped")
 	redis.signal(syscall.SIGCONT)
@@ -103,8 +103,8 @@ func TestStoreFails(t *testing.T) {
 	well("started again")
 	end()
 
-	// It began full three times: at first, emptied, and started again with nothing. Besides, each gateway has its share, which is full once and comes back
-	// at its part of the rate.
+	// It began full three times: at first, emptied, and started again with nothing. Besides, each gateway has its share, which is full once and comes
+	// back at its part of the rate.
 	last := max(lastOf(exact), lastOf(leased)).Seconds()
 	for c, most := range map[*crowd]float64{exact: 4*burst + 2*rate*last, leased: 4*burst + 3*2*batch + 2*rate*last} {
 		if n := float64(c.granted.Load()); n > most || n < 2*burst {

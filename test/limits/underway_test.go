@@ -187,8 +187,8 @@ func TestConcurrencyOfMany(t *testing.T) {
 	}
 }
 
-// What is shed is what matters least: with a limit of ten, eight places are for all, nine for what is normal, ten for what is high. Places come back, a reload
-// keeps who holds one, and bans do not count it.
+// What is shed is what matters least: with a limit of ten, eight places are for all, nine for what is normal, ten for what is high. Places come back,
+// a reload keeps who holds one, and bans do not count it.
 func TestShedOrder(t *testing.T) {
 	t.Parallel()
 	h := hold(t)

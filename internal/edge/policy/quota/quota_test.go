@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +17,7 @@ import (
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/edge/policytest"
 	"straum.dev/straum/internal/redis"
+	"straum.dev/straum/internal/redistest"
 )
 
 // manual is a clock that is set by hand.
@@ -311,70 +309,25 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// peer is a real redis-server.
+// peer is a real redis-server of this test's own.
 type peer struct {
-	t    testing.TB
-	addr string
-	cmd  *exec.Cmd
+	*redistest.Server
+	t testing.TB
 }
 
 func startPeer(t testing.TB) *peer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &peer{t: t, addr: l.Addr().String()}
-	_ = l.Close()
-	_, port, _ := net.SplitHostPort(p.addr)
-	p.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--daemonize", "no")
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	})
-	return p
+	return &peer{redistest.Start(t), t}
 }
 
 func (p *peer) client() *redis.Client {
-	c, err := redis.New(redis.Settings{Addresses: []string{p.addr}, Budget: 200 * time.Millisecond}, slog.New(slog.DiscardHandler), time.Now)
+	c, err := redis.New(redis.Settings{Addresses: []string{p.Addr}, Budget: 200 * time.Millisecond}, slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(c.Close)
-	p.awaitUp(c)
+	redistest.Await(p.t, func() bool { return c.Health().OK }, "the store does not come up")
 	return c
-}
-
-func (p *peer) awaitUp(c *redis.Client) {
-	p.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !c.Health().OK; time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			p.t.Fatal("the store does not come up")
-		}
-	}
-}
-
-func (p *peer) signal(s syscall.Signal, state string) {
-	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		p.t.Fatal(err)
-	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-		_, after, _ := bytes.Cut(stat, []byte(") "))
-		if len(after) > 0 && strings.Contains(state, string(after[:1])) {
-			return
-		}
-		if time.Now().After(end) {
-			p.t.Fatal("it does not change")
-		}
-	}
 }
 
 // Two gateways count together, and each goes on with its share, with all, or with none when the store is paused. When it is back it says
@@ -406,7 +359,7 @@ func TestShared(t *testing.T) {
 	}
 	wOpen, open := node("when_unavailable: open")
 	wClosed, closed := node("when_unavailable: closed")
-	p.signal(syscall.SIGSTOP, "T")
+	p.Pause()
 	// Each has a share of 5, of which this one has given out 3 and that one 2.
 	if n := pass(a, 10); n != 2 {
 		t.Errorf("%d of the share of the first", n)
@@ -428,7 +381,7 @@ func TestShared(t *testing.T) {
 			t.Error("nothing is told")
 		}
 	}
-	p.signal(syscall.SIGCONT, "SRI")
+	p.Resume()
 	// A request whose answer did not come in time may have been carried out once the store went on, so 5 were used and no more than one
 	// for each that waited then; the gate shuts after five.
 	w := policytest.New(t)

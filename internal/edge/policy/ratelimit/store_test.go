@@ -3,11 +3,8 @@ package ratelimit
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,64 +13,26 @@ import (
 	"straum.dev/straum/internal/edge/policytest"
 	"straum.dev/straum/internal/keyring"
 	"straum.dev/straum/internal/redis"
+	"straum.dev/straum/internal/redistest"
 )
 
 // peer is a real redis-server of this test's own.
-type peer struct {
-	t    testing.TB
-	addr string
-	cmd  *exec.Cmd
-}
+type peer struct{ *redistest.Server }
 
 func startPeer(t testing.TB) *peer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &peer{t: t, addr: l.Addr().String()}
-	l.Close()
-	p.start()
-	t.Cleanup(p.kill)
-	return p
-}
-
-func (p *peer) port() string { _, port, _ := net.SplitHostPort(p.addr); return port }
-
-func (p *peer) start() {
-	p.t.Helper()
-	p.cmd = exec.Command("redis-server", "--port", p.port(), "--bind", "127.0.0.1", "--dir", p.t.TempDir(), "--save", "", "--daemonize", "no")
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	await(p.t, func() bool { return p.do("PING") == "PONG" }, "redis-server does not start")
-}
-
-func (p *peer) do(args ...string) string {
-	out, _ := exec.Command("redis-cli", append([]string{"-h", "127.0.0.1", "-p", p.port()}, args...)...).CombinedOutput()
-	return strings.TrimSpace(string(out))
-}
-
-func (p *peer) kill() {
-	if p.cmd != nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-		p.cmd = nil
-	}
+	return &peer{redistest.Start(t)}
 }
 
 // gateway is the world of one gateway of a fleet.
 func (p *peer) gateway(t testing.TB, budget time.Duration) *policytest.World {
 	t.Helper()
-	c, err := redis.New(redis.Settings{Addresses: []string{p.addr}, Budget: budget}, slog.New(slog.DiscardHandler), time.Now)
+	c, err := redis.New(redis.Settings{Addresses: []string{p.Addr}, Budget: budget}, slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	await(t, func() bool { return c.Health().OK }, "the client does not come up")
+	redistest.Await(t, func() bool { return c.Health().OK }, "the client does not come up")
 	w := policytest.New(t)
 	w.Redis = c
 	if w.Keys, err = keyring.New([]byte("the secret that all gateways of a fleet have")); err != nil {
@@ -82,21 +41,11 @@ func (p *peer) gateway(t testing.TB, budget time.Duration) *policytest.World {
 	return w
 }
 
-// await waits for a condition; the time is for a machine that is busy.
-func await(t testing.TB, is func() bool, text string) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(text)
-		}
-	}
-}
-
 // Two gateways count together, in either mode, and the store cannot tell who was counted.
 func TestFleet(t *testing.T) {
 	p := startPeer(t)
 	for _, store := range []string{"redis", "leased"} {
-		p.do("FLUSHALL")
+		p.Do("FLUSHALL")
 		options := "{rate: 6/h, by: 'header:X-Tenant', store: " + store + "}"
 		first, second := p.gateway(t, time.Second).Policy(Kind, options), p.gateway(t, time.Second).Policy(Kind, options)
 		passed := 0
@@ -110,7 +59,7 @@ func TestFleet(t *testing.T) {
 		if told(x) != "rate_limited limited" || x.Fault.RetryAfter < 590 || x.Allowances[0].Left != 0 {
 			t.Errorf("%s: %s, %+v, %+v", store, told(x), x.Fault, x.Allowances)
 		}
-		if keys := p.do("KEYS", "*"); strings.Contains(keys, "acme") || !strings.HasPrefix(keys, "straum:rate:{") || strings.Contains(keys, "\n") {
+		if keys := p.Do("KEYS", "*"); strings.Contains(keys, "acme") || !strings.HasPrefix(keys, "straum:rate:{") || strings.Contains(keys, "\n") {
 			t.Errorf("%s: %s", store, keys)
 		}
 		if n := times(first, 1, get("X-Tenant: other")); n != 1 {
@@ -128,7 +77,7 @@ func TestFleetSeveral(t *testing.T) {
 		"{rate: 9/h, by: address, store: redis, limits: [{name: b, rate: 3/h, by: route}]}",
 		"{rate: 9/h, by: address, store: leased, limits: [{name: b, rate: 3/h, by: route}]}",
 	} {
-		p.do("FLUSHALL")
+		p.Do("FLUSHALL")
 		w.State.Close() // forgets what is held here
 		r := w.Policy(Kind, options)
 		times(r, 1, get())
@@ -154,7 +103,7 @@ func TestFleetSeveral(t *testing.T) {
 				want = 2
 			}
 			tags := map[string]bool{}
-			for key := range strings.SplitSeq(p.do("KEYS", "*"), "\n") {
+			for key := range strings.SplitSeq(p.Do("KEYS", "*"), "\n") {
 				tags[key[strings.Index(key, "{"):strings.Index(key, "}")]] = true
 			}
 			if len(tags) != want {
@@ -175,9 +124,7 @@ func TestOutage(t *testing.T) {
 			if n := times(r, 3, get()); n != 3 {
 				t.Fatalf("%s: %d pass", store, n)
 			}
-			if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
+			p.Pause()
 			for i, one := range want {
 				x := ask(r, get())
 				if got := told(x); got != one {
@@ -193,17 +140,15 @@ func TestOutage(t *testing.T) {
 			if got := figure(w, "rate_limit_degraded_total"); got != float64(len(want)) {
 				t.Errorf("%s: %v are counted as degraded", store, got)
 			}
-			if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-				t.Fatal(err)
-			}
-			await(t, func() bool { return w.Redis.Health().OK && w.Redis.Figures().InFlight == 0 }, "it does not come back")
+			p.Resume()
+			redistest.Await(t, func() bool { return w.Redis.Health().OK && w.Redis.Figures().InFlight == 0 }, "it does not come back")
 			// Five were left of eight. A call that was not answered in time may have been carried out all the same; each of the first
 			// few could be one.
 			n := times(r, 20, get())
 			if lost := w.Redis.Figures().Timeouts; n > 5 || n < 5-int(lost) {
 				t.Errorf("%s: %d pass when the store is back; %d calls were not answered", store, n, lost)
 			}
-			p.kill()
+			p.Kill()
 		}
 		f("share", "ok degraded", "ok degraded", "rate_limited limited", "rate_limited limited", "rate_limited limited", "rate_limited limited", "rate_limited limited")
 		f("open", "ok unchecked", "ok unchecked", "ok unchecked", "ok unchecked", "ok unchecked", "ok unchecked", "ok unchecked")
