@@ -18,10 +18,13 @@ type event struct {
 type summary struct {
 	out                     io.Writer
 	passed, failed, skipped int
+	shaky                   int
 	printed                 map[string][]string // by package and test, or by package alone
 	inPackage               map[string]int      // tests that ended, by package
 	failedIn                map[string]int      // tests that failed, by package
 	skips                   []string
+	failures                []failure
+	grave                   bool // something failed that running it again must not hide
 }
 
 func newSummary(out io.Writer) *summary {
@@ -77,11 +80,13 @@ func (s *summary) testEnds(e event, key string) {
 		s.passed++
 		// The race detector's report stands where the output of one of the tests that ran at the time went, which may be one that passed.
 		if printed := strings.Join(s.printed[key], ""); strings.Contains(printed, "WARNING: DATA RACE") {
+			s.grave = true
 			fmt.Fprintf(s.out, "--- a race was told while this passed: %s %s\n%s", e.Package, e.Test, printed)
 		}
 	case "fail":
 		s.failed++
 		s.failedIn[e.Package]++
+		s.fail(e.Package, e.Test, s.printed[key])
 		fmt.Fprintf(s.out, "--- failed: %s %s\n%s", e.Package, e.Test, strings.Join(s.printed[key], ""))
 	case "skip":
 		s.skipped++
@@ -111,6 +116,7 @@ func (s *summary) packageEnds(e event) {
 		s.unfinished(e.Package)
 		if s.failedIn[e.Package] == 0 {
 			s.failed++ // it did not build, or died outside every test
+			s.grave = true
 		}
 	}
 }
@@ -119,6 +125,7 @@ func (s *summary) packageEnds(e event) {
 func (s *summary) unfinished(pkg string) {
 	for key, printed := range s.printed {
 		if name, ok := strings.CutPrefix(key, pkg+" "); ok && name != "" {
+			s.grave = true
 			fmt.Fprintf(s.out, "--- never ended: %s %s\n%s", pkg, name, strings.Join(printed, ""))
 			delete(s.printed, key)
 		}
@@ -133,5 +140,9 @@ func (s *summary) close(code int) {
 		fmt.Fprintf(s.out, "go test failed with exit code %d although no test did; see above\n", code)
 		s.failed = 1
 	}
-	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passed, s.failed, s.skipped)
+	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped", s.passed, s.failed, s.skipped)
+	if s.shaky > 0 {
+		fmt.Fprintf(s.out, ", %d shaky", s.shaky)
+	}
+	fmt.Fprintln(s.out)
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,8 +15,43 @@ func summarise(t *testing.T, events string, exit string) (string, int) {
 	var out strings.Builder
 	cmd := exec.Command("sh", "-c", "cat; exit "+exit)
 	cmd.Stdin = strings.NewReader(events)
-	code, _ := run(cmd, &out)
+	sum := newSummary(&out)
+	code, _ := sum.run(cmd)
+	sum.close(code)
 	return out.String(), code
+}
+
+// What failed by load is run again alone; what is no matter of load is not, nor is more than a few.
+func TestAgain(t *testing.T) {
+	failing := func(test, printed string) string {
+		return `{"Action":"output","Package":"p","Test":"` + test + `","Output":"` + printed + `"}` + "\n" + `{"Action":"fail","Package":"p","Test":"` + test + `"}` + "\n"
+	}
+	end := `{"Action":"fail","Package":"p"}`
+	bad := errors.New("exit status 1")
+	f := func(name, events string, answer error, want bool, wantRun ...string) {
+		t.Helper()
+		sum := newSummary(io.Discard)
+		if err := sum.read(strings.NewReader(events)); err != nil {
+			t.Fatal(err)
+		}
+		var ran []string
+		got := sum.again(io.Discard, lasting([]string{"-count=1", "-p", "3", "-race", "-tags=waf", "./..."}), func(args ...string) error {
+			ran = append(ran, strings.Join(args, " "))
+			return answer
+		})
+		if got != want || !slices.Equal(ran, wantRun) {
+			t.Errorf("%s: %v, ran %q", name, got, ran)
+		}
+	}
+	alone := "test -count=2 -race -tags=waf -run ^A$ p"
+	f("by load", failing("A", "awaited in vain")+end, nil, true, alone)
+	f("not by load", failing("A", "awaited in vain")+end, bad, false, alone)
+	f("subtests are their test's", failing("A/one", "x")+failing("A/two", "x")+failing("A", "x")+end, nil, true, alone)
+	f("a race", failing("A", "race detected during execution of test")+end, nil, false)
+	f("a panic", failing("A", "panic: boom")+end, nil, false)
+	f("many", failing("A", "x")+failing("B", "x")+failing("C", "x")+failing("D", "x")+end, nil, false)
+	f("it does not build", end, nil, false)
+	f("no end", `{"Action":"output","Package":"p","Test":"B","Output":"..."}`+"\n"+failing("A", "x")+end, nil, false)
 }
 
 func TestSummaries(t *testing.T) {
