@@ -32,23 +32,26 @@ var (
 func Get(n int) []byte {
 	switch {
 	case n <= Small:
-		return smalls.Get().(*small)[:]
+		return lent(smalls.Get().(*small)[:])
 	case n <= Medium:
-		return mediums.Get().(*medium)[:]
+		return lent(mediums.Get().(*medium)[:])
 	case n <= Large:
-		return larges.Get().(*large)[:]
+		return lent(larges.Get().(*large)[:])
 	}
 	return make([]byte, n)
 }
 
-// Put takes a buffer back. The caller must hold no view of it any more. Buffers that Get did not lend are dropped.
+// Put takes a buffer back. The caller must hold no view of it any more. Buffers of other capacities than Get lends are dropped.
 func Put(b []byte) {
 	switch cap(b) {
 	case Small:
+		returned(b[:Small])
 		smalls.Put((*small)(b[:Small]))
 	case Medium:
+		returned(b[:Medium])
 		mediums.Put((*medium)(b[:Medium]))
 	case Large:
+		returned(b[:Large])
 		larges.Put((*large)(b[:Large]))
 	}
 }
