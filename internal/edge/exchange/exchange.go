@@ -149,15 +149,23 @@ type Exchange struct {
 	// Refusal is what an authentication policy that refused keeps for its challenge, when it is asked for one.
 	Refusal any
 
+	// Cached is what the cache had to do with it.
+	Cached Cached
+
 	Times Times
 	Bytes Bytes
 	// End says how the exchange ended.
 	End End
+	// Detached says that this is a copy without a client, which renews what is stored. Policies of step 4 have not seen it.
+	Detached bool
 	// KeepAlive is false when the connection cannot carry another request.
 	KeepAlive bool
 
 	// Flow is what the flow keeps here for the next exchange. Nobody else looks at it.
 	Flow any
+	// Awaited says that others wait for the endpoint's answer besides the client, so that it is fetched although the client has left. It may
+	// be called from any goroutine; nil when nobody does.
+	Awaited Awaited
 
 	id         [32]byte
 	verdicts   [maxVerdicts]Verdict
@@ -168,6 +176,9 @@ type Exchange struct {
 	scratch    []byte
 	own        ownBody
 }
+
+// Awaited says whether anybody waits.
+type Awaited interface{ Awaited() bool }
 
 // Route is what every step and every observer may know of a matched route. It is made once with the snapshot and immutable.
 type Route struct {
@@ -228,6 +239,7 @@ func (x *Exchange) Begin(conn *Conn, now int64) {
 	x.Bytes = Bytes{}
 	x.Upstream, x.Onward = Upstream{}, Onward{}
 	x.Route, x.Fault, x.End = nil, nil, Completed
+	x.Cached, x.Awaited, x.Detached = Cached{}, nil, false
 	x.Caller, x.Signals, x.Session, x.Refusal, x.Vouched = Caller{}, 0, nil, nil, ""
 	clear(x.Challenges)
 	x.Challenges = x.Challenges[:0]

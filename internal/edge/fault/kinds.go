@@ -67,6 +67,8 @@ var (
 	UpstreamRefused = &Kind{Word: "upstream_refused", Side: Upstream, Status: 503, Code: Unavailable, Title: "API at its limit", Detail: "The API behind this route refused to take the request up. Try again shortly."}
 	UpstreamTimeout = &Kind{Word: "upstream_timeout", Side: Upstream, Status: 504, Code: DeadlineExceeded, Title: "API too slow", Detail: "The API behind this route did not answer in time."}
 	ExchangeTimeout = &Kind{Word: "exchange_timeout", Side: Upstream, Status: 504, Code: DeadlineExceeded, Title: "Request took too long", Detail: "The whole exchange took longer than this route allows."}
+	OnlyIfCached    = &Kind{Word: "only_if_cached", Side: Gateway, Status: 504, Code: DeadlineExceeded, Title: "Not stored", Detail: "The request asks for what is stored alone (only-if-cached), and nothing that fits is."}
+	StoreBroke      = &Kind{Word: "store_broke", Side: Gateway, Status: 503, Code: Unavailable, Title: "Stored answer not readable", Detail: "The answer that was stored cannot be read any more. Try again."}
 	NoUpgrade       = &Kind{Word: "no_upgrade", Side: Gateway, Status: 502, Code: Unimplemented, Title: "Protocol not available", Detail: "The API behind this route is reached by HTTP/2 alone, which cannot carry the protocol that was asked for."}
 	BadDeadline     = &Kind{Word: "bad_deadline", Side: Client, Status: 400, Code: InvalidArgument, Title: "Deadline not understood", Detail: "grpc-timeout must be one to eight digits and one of the units H, M, S, m, u and n."}
 	ClientDeadline  = &Kind{Word: "client_deadline", Side: Client, Status: 408, Code: DeadlineExceeded, Title: "Deadline exceeded", Detail: "The time that the request itself set for its answer is over."}
@@ -97,7 +99,7 @@ func Kinds() []*Kind {
 		Limited, LimitUnavailable, QuotaExceeded, QuotaUnavailable, TooManyConcurrent, Overloaded,
 		InvalidJSON, UnsupportedContent, UnknownOperation, Unchangeable,
 		NoEndpoint, BreakerOpen, Saturated, QueueTimeout, ConnectFailed, ConnectTimeout, UpstreamTLS, UpstreamReset, UpstreamInvalid,
-		UpstreamRefused, UpstreamTimeout, ExchangeTimeout, NoUpgrade, BadDeadline, ClientDeadline, NoDescriptors,
+		UpstreamRefused, UpstreamTimeout, ExchangeTimeout, OnlyIfCached, StoreBroke, NoUpgrade, BadDeadline, ClientDeadline, NoDescriptors,
 		Internal,
 	}
 }

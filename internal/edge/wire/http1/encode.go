@@ -157,6 +157,7 @@ type writer struct {
 	out      []byte // what was gathered and not written yet; borrowed while there is something to write
 	patience time.Duration
 	pace     pace.Pace
+	taken    int64       // bytes of the content of a request that were got from its source, spliced ones left out
 	last     atomic.Bool // copy has got the last run from its source, and writes it
 }
 
@@ -178,10 +179,16 @@ func (w *writer) flush(run []byte) error {
 // destination's.
 func (w *writer) copy(b exchange.Body, how framed, trailer *exchange.Fields, of *exchange.Request) (read, write error) {
 	direct, _ := b.(*body)
+	filed, _ := b.(exchange.Filed)
 	for {
 		if !b.Buffered() {
 			if err := w.flush(nil); err != nil {
 				return nil, err
+			}
+			if filed != nil && how == byLength {
+				if read, write := w.send(filed); read != nil || write != nil {
+					return read, write
+				}
 			}
 			if direct != nil && how == byLength {
 				if read, write := w.splice(direct); read != nil || write != nil {
@@ -196,7 +203,8 @@ func (w *writer) copy(b exchange.Body, how framed, trailer *exchange.Fields, of 
 		if err != nil {
 			return err, nil
 		}
-		if direct != nil && direct.end == endsNow {
+		w.taken += int64(len(run))
+		if direct != nil && direct.end == endsNow || of != nil && how == byLength && w.taken == of.Length {
 			w.last.Store(true)
 		}
 		if err := w.run(run, how); err != nil {
@@ -261,6 +269,25 @@ func (w *writer) splice(b *body) (read, write error) {
 		}
 	}
 	return nil, nil
+}
+
+// send moves what a file has of a body to a plain connection without it ever being in our memory. Where it cannot, it leaves the rest to Next.
+func (w *writer) send(b exchange.Filed) (read, write error) {
+	for {
+		waited := w.conn.WriteWaited()
+		n, read, write := b.SendTo(w.conn, int64(w.patience))
+		if write == nil && w.pace.Asks() && !w.pace.Fast(n, w.conn.WriteWaited()-waited) {
+			write = socket.ErrTimeout
+		}
+		switch {
+		case write != nil:
+			return nil, write
+		case read == socket.ErrNoSplice:
+			return nil, nil
+		case read != nil || n == 0:
+			return read, nil
+		}
+	}
 }
 
 // spliceAtOnce is how much is moved between two looks at whether it still makes sense, in bytes.

@@ -73,7 +73,7 @@ func (t *Try) Do(conn *socket.Conn, x *exchange.Exchange, codec exchange.Codec, 
 	t.conn, t.x, t.codec, t.watch, t.patience = conn, x, codec, watch, patience
 	t.inMark, t.outMark, t.sentMark = conn.In(), conn.Out(), conn.Sent()
 	t.keep, t.why, t.source, t.sink, t.pending, t.sentAt = true, "", nil, nil, nil, 0
-	t.untouched = false
+	t.untouched, t.out.taken = false, 0
 	t.cut.Store(nil)
 	t.out.conn, t.out.patience = conn, patience.Idle
 	if patience.Idle == 0 {
@@ -112,6 +112,7 @@ func (t *Try) gather() (whole bool, f *fault.Fault) {
 		if err != nil {
 			return false, fault.Of(err)
 		}
+		t.out.taken += int64(len(run))
 		if !t.out.gather(run, how) {
 			t.pending = run
 			return false, nil
@@ -193,7 +194,7 @@ func (t *Try) sendNow() (sent bool, f *fault.Fault) {
 // pendingLast says whether pending is the last run of the request body.
 func (t *Try) pendingLast() bool {
 	b, direct := t.x.Request.Body.(*body)
-	return direct && b.end == endsNow || t.x.Held()
+	return direct && b.end == endsNow || t.x.Held() || t.out.taken == t.x.Request.Length
 }
 
 // firstRead is how much to read at first of an answer.
