@@ -7,39 +7,36 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"straum.dev/straum/internal/redistest"
 )
 
 // A sentinel names the server; when that dies it names its replica, and the client follows. Scripts are sent again there.
 func TestSentinel(t *testing.T) {
-	first := start(t)
-	second := start(t, "--replicaof", "127.0.0.1 "+first.port())
-	watch := &peer{t: t, addr: freeAddress(t), dir: t.TempDir()}
-	watch.args = []string{write(t, watch.dir, "sentinel.conf", fmt.Sprintf(`port %s
-bind 127.0.0.1
-dir %s
-sentinel monitor main 127.0.0.1 %s 1
+	t.Parallel()
+	first := redistest.Start(t)
+	second := redistest.Start(t, "--replicaof", "127.0.0.1 "+first.Port())
+	watch := redistest.Start(t, write(t, t.TempDir(), "sentinel.conf", fmt.Sprintf(`sentinel monitor main 127.0.0.1 %s 1
 sentinel down-after-milliseconds main 300
 sentinel failover-timeout main 2000
-`, watch.port(), watch.dir, first.port())), "--sentinel"}
-	watch.start()
-	t.Cleanup(watch.kill)
-	await(t, func() bool {
-		return strings.Contains(watch.do("SENTINEL", "REPLICAS", "main"), second.port()) && strings.Contains(first.do("INFO", "replication"), "state=online")
+`, first.Port())), "--sentinel")
+	redistest.Await(t, func() bool {
+		return strings.Contains(watch.Do("SENTINEL", "REPLICAS", "main"), second.Port()) && strings.Contains(first.Do("INFO", "replication"), "state=online")
 	}, "the replica is not seen")
 
-	c, _ := dial(t, Settings{Addresses: []string{watch.addr}, Mode: Sentinel, Master: "main"})
+	c, _ := dial(t, Settings{Addresses: []string{watch.Addr}, Mode: Sentinel, Master: "main"})
 	awaitUp(t, c)
 	count := NewScript(`return redis.call("INCR", KEYS[1])`)
 	if r, err := c.Run(count, []string{"n"}, nil); err != nil {
 		t.Fatal(r, err)
 	}
-	await(t, func() bool { return second.do("GET", "straum:n") == "1" }, "nothing is replicated")
-	if second.do("SCRIPT", "EXISTS", count.sum) != "0" {
+	redistest.Await(t, func() bool { return second.Do("GET", "straum:n") == "1" }, "nothing is replicated")
+	if second.Do("SCRIPT", "EXISTS", count.sum) != "0" {
 		t.Fatal("the replica has the script already; the test shows nothing")
 	}
-	first.kill()
+	first.Kill()
 	var n int64
-	await(t, func() bool {
+	redistest.Await(t, func() bool {
 		r, err := c.Run(count, []string{"n"}, nil)
 		if err != nil {
 			if !errors.Is(err, ErrUnavailable) {
@@ -50,27 +47,28 @@ sentinel failover-timeout main 2000
 		n, _ = r.Int()
 		return true
 	}, "the client does not follow")
-	if n != 2 || second.do("GET", "straum:n") != "2" {
+	if n != 2 || second.Do("GET", "straum:n") != "2" {
 		t.Errorf("counted %d", n)
 	}
 	if f := c.Figures(); f.Reloads != 2 || f.Opened == 0 {
 		t.Errorf("%+v", f)
 	}
-	await(t, func() bool { return c.Health().OK }, "not healthy after the failover")
+	redistest.Await(t, func() bool { return c.Health().OK }, "not healthy after the failover")
 
-	unknown, _ := dial(t, Settings{Addresses: []string{watch.addr}, Mode: Sentinel, Master: "other"})
+	unknown, _ := dial(t, Settings{Addresses: []string{watch.Addr}, Mode: Sentinel, Master: "other"})
 	awaitDown(t, unknown, "")
 }
 
 // Keys of all slots are found; the keys of one script share a slot by braces; when a master dies its replica takes over.
 func TestCluster(t *testing.T) {
-	var nodes []*peer
+	t.Parallel()
+	var nodes []*redistest.Server
 	var addrs []string
 	for range 4 {
-		bus := freeAddress(t)
-		p := start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", bus[strings.LastIndex(bus, ":")+1:],
+		bus := redistest.FreeAddress(t)
+		p := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", bus[strings.LastIndex(bus, ":")+1:],
 			"--cluster-replica-validity-factor", "0")
-		nodes, addrs = append(nodes, p), append(addrs, p.addr)
+		nodes, addrs = append(nodes, p), append(addrs, p.Addr)
 	}
 	cli := func(args ...string) string {
 		t.Helper()
@@ -84,18 +82,18 @@ func TestCluster(t *testing.T) {
 	all := func(want string) func() bool {
 		return func() bool {
 			for _, p := range nodes {
-				if p.cmd != nil && !strings.Contains(p.do("CLUSTER", "INFO"), want) {
+				if !strings.Contains(p.Do("CLUSTER", "INFO"), want) {
 					return false
 				}
 			}
 			return true
 		}
 	}
-	await(t, func() bool { return strings.Contains(nodes[0].do("CLUSTER", "INFO"), "cluster_state:ok") }, "no cluster")
-	cli("add-node", addrs[3], addrs[0], "--cluster-slave", "--cluster-master-id", nodes[0].do("CLUSTER", "MYID"))
-	await(t, all("cluster_known_nodes:4"), "the replica is not known")
-	await(t, all("cluster_state:ok"), "the cluster is not ready")
-	await(t, func() bool { return strings.Contains(nodes[0].do("INFO", "replication"), "state=online") }, "the replica is not in step")
+	redistest.Await(t, func() bool { return strings.Contains(nodes[0].Do("CLUSTER", "INFO"), "cluster_state:ok") }, "no cluster")
+	cli("add-node", addrs[3], addrs[0], "--cluster-slave", "--cluster-master-id", nodes[0].Do("CLUSTER", "MYID"))
+	redistest.Await(t, all("cluster_known_nodes:4"), "the replica is not known")
+	redistest.Await(t, all("cluster_state:ok"), "the cluster is not ready")
+	redistest.Await(t, func() bool { return strings.Contains(nodes[0].Do("INFO", "replication"), "state=online") }, "the replica is not in step")
 
 	c, _ := dial(t, Settings{Addresses: addrs[:2], Mode: Cluster})
 	awaitUp(t, c)
@@ -116,7 +114,7 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	for i, p := range nodes[:3] {
-		if p.do("DBSIZE") == "0" {
+		if p.Do("DBSIZE") == "0" {
 			t.Errorf("master %d has no key", i)
 		}
 	}
@@ -127,9 +125,9 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%v %v %v", list, err, err2)
 		}
 	}
-	nodes[0].kill()
-	await(t, func() bool { return set() == nil && c.Health().OK }, "the replica's slots are not found")
-	if got := nodes[3].do("ROLE"); !strings.HasPrefix(got, "master") {
+	nodes[0].Kill()
+	redistest.Await(t, func() bool { return set() == nil && c.Health().OK }, "the replica's slots are not found")
+	if got := nodes[3].Do("ROLE"); !strings.HasPrefix(got, "master") {
 		t.Errorf("the replica is %s", got)
 	}
 }

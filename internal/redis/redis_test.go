@@ -12,16 +12,17 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"straum.dev/straum/internal/redistest"
 )
 
 func TestCommands(t *testing.T) {
-	p := start(t)
-	c, _ := dial(t, Settings{Addresses: []string{p.addr}})
+	p := redistest.Start(t)
+	c, _ := dial(t, Settings{Addresses: []string{p.Addr}})
 	awaitUp(t, c)
 	if _, ok, err := c.Get("a"); ok || err != nil {
 		t.Errorf("absent: %v %v", ok, err)
@@ -32,7 +33,7 @@ func TestCommands(t *testing.T) {
 	if v, ok, err := c.Get("a"); string(v) != "x\x00\xff" || !ok || err != nil {
 		t.Errorf("%q %v %v", v, ok, err)
 	}
-	if ttl := p.do("PTTL", "straum:a"); len(ttl) != 7 { // 3,5xx,xxx ms, under the prefix
+	if ttl := p.Do("PTTL", "straum:a"); len(ttl) != 7 { // 3,5xx,xxx ms, under the prefix
 		t.Errorf("ttl %s", ttl)
 	}
 	if err := c.Delete("a"); err != nil {
@@ -41,7 +42,7 @@ func TestCommands(t *testing.T) {
 	if _, ok, err := c.Get("a"); ok || err != nil {
 		t.Errorf("deleted: %v %v", ok, err)
 	}
-	p.do("LPUSH", "straum:list", "1")
+	p.Do("LPUSH", "straum:list", "1")
 	if _, _, err := c.Get("list"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "WRONGTYPE") {
 		t.Errorf("a list: %v", err)
 	}
@@ -52,8 +53,8 @@ func TestCommands(t *testing.T) {
 
 // The store may lose scripts and data at any time: both are flushed under way.
 func TestScript(t *testing.T) {
-	p := start(t)
-	c, _ := dial(t, Settings{Addresses: []string{p.addr}})
+	p := redistest.Start(t)
+	c, _ := dial(t, Settings{Addresses: []string{p.Addr}})
 	awaitUp(t, c)
 	count := NewScript(`local n = redis.call("INCRBY", KEYS[1], ARGV[1]) return {n, redis.call("INCRBY", KEYS[2], 1)}`)
 	run := func(want string) {
@@ -66,20 +67,20 @@ func TestScript(t *testing.T) {
 	}
 	run("[5 1] <nil> <nil>")
 	run("[10 2] <nil> <nil>")
-	p.do("SCRIPT", "FLUSH")
+	p.Do("SCRIPT", "FLUSH")
 	run("[15 3] <nil> <nil>")
-	p.do("FLUSHALL")
+	p.Do("FLUSHALL")
 	run("[5 1] <nil> <nil>")
 	if f := c.Figures(); f.Reloads != 2 {
 		t.Errorf("sent again %d times, want 2", f.Reloads)
 	}
-	if got := p.do("GET", "straum:n:{x}:a"); got != "5" {
+	if got := p.Do("GET", "straum:n:{x}:a"); got != "5" {
 		t.Errorf("in the store: %s", got)
 	}
 	if _, err := c.Run(NewScript(`return redis.call("INCR", KEYS[1])`), []string{"text"}, nil); err != nil {
 		t.Error(err)
 	}
-	p.do("SET", "straum:text", "abc")
+	p.Do("SET", "straum:text", "abc")
 	_, err := c.Run(NewScript(`return redis.call("INCR", KEYS[1])`), []string{"text"}, nil)
 	if !errors.Is(err, ErrRefused) || strings.Contains(err.Error(), "abc") {
 		t.Errorf("%v", err)
@@ -102,24 +103,24 @@ func TestScript(t *testing.T) {
 
 // Nobody is there at first; then somebody is, goes, and comes back.
 func TestComesAndGoes(t *testing.T) {
-	p := start(t)
-	p.kill()
-	c, j := dial(t, Settings{Addresses: []string{p.addr}})
+	p := redistest.Start(t)
+	p.Kill()
+	c, j := dial(t, Settings{Addresses: []string{p.Addr}})
 	if err := c.Set("a", nil, time.Second); err != ErrUnavailable {
 		t.Errorf("before it is there: %v", err)
 	}
 	awaitDown(t, c, "refused")
-	p.start()
+	p.Start()
 	awaitUp(t, c)
 	if err := c.Set("a", []byte("1"), time.Minute); err != nil {
 		t.Error(err)
 	}
-	p.kill()
+	p.Kill()
 	awaitDown(t, c, "")
 	if err := c.Set("a", []byte("1"), time.Minute); err != ErrUnavailable {
 		t.Errorf("stopped: %v", err)
 	}
-	p.start()
+	p.Start()
 	awaitUp(t, c)
 	if _, ok, err := c.Get("a"); ok || err != nil {
 		t.Errorf("a new one: %v %v", ok, err)
@@ -149,11 +150,11 @@ func TestLogIsPlain(t *testing.T) {
 // A store that holds its connections and answers nothing: every call is back while it is still paused, after a few nobody asks it, the
 // goroutines are bounded, and it is found again when it goes on.
 func TestPaused(t *testing.T) {
-	p := start(t)
-	c, _ := dial(t, Settings{Addresses: []string{p.addr}, Budget: 20 * time.Millisecond})
+	p := redistest.Start(t)
+	c, _ := dial(t, Settings{Addresses: []string{p.Addr}, Budget: 20 * time.Millisecond})
 	awaitUp(t, c)
 	before := runtime.NumGoroutine()
-	p.pause()
+	p.Pause()
 	const callers = 2000
 	var failed atomic.Int64
 	var wg sync.WaitGroup
@@ -188,20 +189,20 @@ func TestPaused(t *testing.T) {
 	if now := c.Figures().Commands; now != sent {
 		t.Errorf("%d commands sent to a store that is down", now-sent)
 	}
-	p.signal(syscall.SIGCONT)
+	p.Resume()
 	awaitUp(t, c)
 	if err := c.Set("a", []byte("1"), time.Minute); err != nil {
 		t.Error(err)
 	}
-	await(t, func() bool { return c.Figures().InFlight == 0 }, "commands stay under way")
+	redistest.Await(t, func() bool { return c.Figures().InFlight == 0 }, "commands stay under way")
 }
 
 // A store that stops while one call after the other is made: the callers of the first few pay the budget, no others.
 func TestTrips(t *testing.T) {
-	p := start(t)
-	c, _ := dial(t, Settings{Addresses: []string{p.addr}, Budget: 10 * time.Millisecond})
+	p := redistest.Start(t)
+	c, _ := dial(t, Settings{Addresses: []string{p.Addr}, Budget: 10 * time.Millisecond})
 	awaitUp(t, c)
-	p.pause()
+	p.Pause()
 	for range 50 {
 		if err := c.Set("a", nil, time.Minute); !errors.Is(err, ErrUnavailable) {
 			t.Fatal(err)
@@ -210,17 +211,17 @@ func TestTrips(t *testing.T) {
 	if f := c.Figures(); f.Commands > 5 || f.Opened != 1 {
 		t.Errorf("%+v", f)
 	}
-	p.signal(syscall.SIGCONT)
+	p.Resume()
 	awaitUp(t, c)
 }
 
 func TestPassword(t *testing.T) {
 	const right, wrong = "correct-horse-battery", "wrong-horse-canary"
-	p := start(t, "--requirepass", right)
-	p.cli = []string{"-a", right}
+	p := redistest.Start(t, "--requirepass", right)
+	p.Login = []string{"-a", right}
 	f := func(password, want string) {
 		t.Helper()
-		c, j := dial(t, Settings{Addresses: []string{p.addr}, Password: password})
+		c, j := dial(t, Settings{Addresses: []string{p.Addr}, Password: password})
 		awaitDown(t, c, want)
 		if _, _, err := c.Get("a"); err != ErrUnavailable {
 			t.Error(err)
@@ -231,27 +232,27 @@ func TestPassword(t *testing.T) {
 	}
 	f(wrong, "refuses the username or the password")
 	f("", "asks for a password")
-	c, _ := dial(t, Settings{Addresses: []string{p.addr}, Password: right, DB: 3})
+	c, _ := dial(t, Settings{Addresses: []string{p.Addr}, Password: right, DB: 3})
 	awaitUp(t, c)
 	if err := c.Set("a", []byte("1"), time.Minute); err != nil {
 		t.Error(err)
 	}
-	if got := p.do("-n", "3", "GET", "straum:a"); got != "1" {
+	if got := p.Do("-n", "3", "GET", "straum:a"); got != "1" {
 		t.Errorf("in database 3: %q", got)
 	}
 	// The password changes under way and the connection is cut: it is told, and mended without a restart.
-	p.do("CONFIG", "SET", "requirepass", "other")
-	p.cli = []string{"-a", "other"}
-	p.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	p.Do("CONFIG", "SET", "requirepass", "other")
+	p.Login = []string{"-a", "other"}
+	p.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 	awaitDown(t, c, "refuses the username or the password")
-	p.do("CONFIG", "SET", "requirepass", right)
+	p.Do("CONFIG", "SET", "requirepass", right)
 	awaitUp(t, c)
 }
 
 func TestACL(t *testing.T) {
-	p := start(t)
-	p.do("ACL", "SETUSER", "gate", "on", ">pw", "~straum:*", "+@connection", "+get")
-	c, _ := dial(t, Settings{Addresses: []string{p.addr}, Username: "gate", Password: "pw"})
+	p := redistest.Start(t)
+	p.Do("ACL", "SETUSER", "gate", "on", ">pw", "~straum:*", "+@connection", "+get")
+	c, _ := dial(t, Settings{Addresses: []string{p.Addr}, Username: "gate", Password: "pw"})
 	awaitUp(t, c)
 	if _, _, err := c.Get("a"); err != nil {
 		t.Error(err)
@@ -268,14 +269,9 @@ func TestTLS(t *testing.T) {
 		"-days", "1", "-subj", "/CN=store", "-addext", "subjectAltName=DNS:store.example").CombinedOutput(); err != nil {
 		t.Skipf("openssl: %v %s", err, out)
 	}
-	plain := start(t)
-	secure := freeAddress(t)
+	secure := redistest.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(secure)
-	q := &peer{t: t, addr: plain.addr, dir: t.TempDir()}
-	plain.kill()
-	q.args = []string{"--tls-port", port, "--tls-cert-file", crt, "--tls-key-file", key, "--tls-auth-clients", "no"}
-	q.start()
-	t.Cleanup(q.kill)
+	redistest.Start(t, "--tls-port", port, "--tls-cert-file", crt, "--tls-key-file", key, "--tls-auth-clients", "no")
 	c, _ := dial(t, Settings{Addresses: []string{secure}, TLS: TLS{Enabled: true, CA: crt, ServerName: "store.example"}})
 	awaitUp(t, c)
 	if err := c.Set("a", []byte("1"), time.Minute); err != nil {
@@ -372,8 +368,8 @@ func TestGate(t *testing.T) {
 }
 
 func BenchmarkGet(b *testing.B) {
-	p := start(b)
-	c, _ := dial(b, Settings{Addresses: []string{p.addr}})
+	p := redistest.Start(b)
+	c, _ := dial(b, Settings{Addresses: []string{p.Addr}})
 	awaitUp(b, c)
 	_ = c.Set("a", []byte(strings.Repeat("x", 200)), time.Hour)
 	b.ReportAllocs()
@@ -388,15 +384,15 @@ func BenchmarkGet(b *testing.B) {
 
 // A closed client leaves nothing behind, whatever the store was doing.
 func TestClose(t *testing.T) {
-	p := start(t)
+	p := redistest.Start(t)
 	before := goleak.IgnoreCurrent()
-	c, _ := dial(t, Settings{Addresses: []string{p.addr}})
+	c, _ := dial(t, Settings{Addresses: []string{p.Addr}})
 	awaitUp(t, c)
 	c.Close()
 	goleak.VerifyNone(t, before)
-	c, _ = dial(t, Settings{Addresses: []string{p.addr}})
+	c, _ = dial(t, Settings{Addresses: []string{p.Addr}})
 	awaitUp(t, c)
-	p.pause()
+	p.Pause()
 	for range 10 {
 		_, _, _ = c.Get("a")
 	}
@@ -405,16 +401,16 @@ func TestClose(t *testing.T) {
 	if _, _, err := c.Get("a"); err != ErrUnavailable {
 		t.Error(err)
 	}
-	p.signal(syscall.SIGCONT)
+	p.Resume()
 }
 
 // The connection is lost, and what takes the next one never says a word: the keeper waits for it, and no call waits for the keeper.
 func TestBlackHole(t *testing.T) {
-	p := start(t)
-	c, _ := dial(t, Settings{Addresses: []string{p.addr}, Connect: time.Minute, Budget: 20 * time.Millisecond})
+	p := redistest.Start(t)
+	c, _ := dial(t, Settings{Addresses: []string{p.Addr}, Connect: time.Minute, Budget: 20 * time.Millisecond})
 	awaitUp(t, c)
-	p.kill()
-	l, err := net.Listen("tcp", p.addr)
+	p.Kill()
+	l, err := net.Listen("tcp", p.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -432,14 +428,15 @@ func TestBlackHole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if f := c.Figures(); f.Timeouts != 5 || f.Opened != 1 || c.Health().OK {
+	// The keeper may have had a look under way when the connection was lost; then it says so before the fifth call does.
+	if f := c.Figures(); f.Timeouts+f.Errors+f.Skipped != 5 || f.Opened != 1 || c.Health().OK {
 		t.Errorf("%+v", f)
 	}
 }
 
 // A store that answers too late for everybody is not asked; when it gets faster it is found again.
 func TestSlow(t *testing.T) {
-	p := start(t)
+	p := redistest.Start(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -453,7 +450,7 @@ func TestSlow(t *testing.T) {
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("tcp", p.addr)
+			far, err := net.Dial("tcp", p.Addr)
 			if err != nil {
 				near.Close()
 				continue
