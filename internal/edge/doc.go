@@ -5,10 +5,10 @@
 //	 2 decode             bytes become a request                                       wire/
 //	 3 route              canonical path, client address, host+path+method -> route    route/
 //	 4 policies           request policies look, change or answer                      policy/, chain/
-//	 5 cache lookup       (has its place, and no cache yet)                            cache/
+//	 5 cache lookup       answered from what is stored, or under way for another       cache/
 //	 6 balance            an endpoint is chosen                                        balance/, breaker/, health/
 //	 7 upstream           the request is sent, the head of the answer read             upstream/, retry/
-//	 8 upstream response  policies whose result is shared; the cache stores            policy/
+//	 8 upstream response  policies whose result is shared; the cache stores            policy/, cache/
 //	 9 response           policies for this client                                     policy/
 //	10 encode             the response becomes bytes, its body streaming through       wire/
 //	11 done               log, metrics, trace: written once from what was stamped      observers

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"straum.dev/straum/internal/clock"
+	"straum.dev/straum/internal/edge/cache"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/fault"
 	"straum.dev/straum/internal/edge/policy"
@@ -24,13 +25,16 @@ type Observer interface {
 // Edge takes requests through the steps. Its snapshot can be swapped at any time.
 type Edge struct {
 	log       *slog.Logger
+	errands   errands
 	snapshot  atomic.Pointer[Snapshot]
 	observers []Observer
 	refuses   func(netip.Addr) bool // nil for nobody
 }
 
 // New makes an edge. It needs a snapshot before it serves.
-func New(log *slog.Logger, observers ...Observer) *Edge { return &Edge{log: log, observers: observers} }
+func New(log *slog.Logger, observers ...Observer) *Edge {
+	return &Edge{log: log, errands: errands{log: log}, observers: observers}
+}
 
 // Refuse has requests of banned clients refused, those that come through trusted proxies and on connections older than the ban included.
 // refuses is asked for each request and must not wait. Refuse is called before anything is served.
@@ -65,16 +69,16 @@ func (l *Listener) Serve(c exchange.Codec, x *exchange.Exchange) {
 
 	ok := t.step(c.Decode(x)) && //                           2 decode
 		t.step(t.route()) && //                               3 route
-		t.policies() //                                       4 request policies
-	//                                                        5 cache lookup
+		t.policies() && //                                    4 request policies
+		t.stored() //                                         5 cache lookup
 	for ok && !x.Answered() {
 		f := t.balance() //                                   6 balance
 		if f == nil {
 			f = t.call.Send() //                              7 upstream
 		}
 		if t.call == nil || !t.call.Again(f) {
-			if t.step(f) {
-				t.upstreamResponse() //                       8 upstream response policies
+			if !t.rescued(f) && t.step(f) {
+				t.upstreamResponse() //                       8 upstream response policies and cache store
 			}
 			break
 		}
@@ -105,6 +109,8 @@ type trip struct {
 	// believed says that the peer's word counts for where the request came from.
 	believed bool
 
+	visit   cache.Visit
+	leaves  func() bool // whether the client has left
 	room    upstream.Call
 	query   route.Query
 	match   route.Match
@@ -129,6 +135,7 @@ func (l *Listener) begin(c exchange.Codec, x *exchange.Exchange) *trip {
 	t, _ := x.Flow.(*trip)
 	if t == nil {
 		t = new(trip)
+		t.leaves = func() bool { return t.codec.Gone(t.x) }
 		x.Flow = t
 	}
 	t.listener, t.set, t.codec, t.x = l, l.set.Load(), c, x
@@ -237,13 +244,31 @@ func (t *trip) policies() bool {
 	return t.x.Fault == nil
 }
 
+// stored runs step 5 and says whether to go on. The cache may have answered, or wait for what another exchange has asked for.
+func (t *trip) stored() bool {
+	if t.target != nil && t.chain.Cache != nil && !t.x.Answered() {
+		t.chain.Cache.Look(t.x, &t.visit, &t.listener.edge.errands, t.leaves)
+	}
+	return t.x.Fault == nil
+}
+
+// rescued says whether the cache answered after a fault of steps 6 and 7.
+func (t *trip) rescued(f *fault.Fault) bool {
+	return f != nil && t.x.Fault == nil && t.visit.Rescue(t.x, f)
+}
+
+// upstream is where the endpoint that is asked is one of, nil when there is none.
+func (t *trip) upstream() *upstream.Upstream {
+	if name := t.x.Onward.Upstream; name != "" {
+		return t.snapshot.Upstreams[name]
+	}
+	return t.target.Upstream
+}
+
 // balance begins the call when it is the first try and chooses the endpoint (step 6).
 func (t *trip) balance() *fault.Fault {
 	if t.call == nil {
-		to := t.target.Upstream
-		if name := t.x.Onward.Upstream; name != "" {
-			to = t.snapshot.Upstreams[name]
-		}
+		to := t.upstream()
 		if to == nil {
 			return fault.New(fault.Internal, errors.New("no policy of the route answered, and it has no upstream"))
 		}
@@ -267,6 +292,9 @@ func (t *trip) balance() *fault.Fault {
 func (t *trip) upstreamResponse() {
 	if t.x.Fault == nil { // the client may have left while it was decided whether to try again
 		t.chain.UpstreamResponse(t.x)
+		if t.x.Fault == nil {
+			t.visit.Store(t.x)
+		}
 	}
 }
 
@@ -276,7 +304,7 @@ func (t *trip) response() {
 		return // there is nobody to answer
 	}
 	t.translate()
-	if t.call != nil && !t.x.Response.Own {
+	if t.call != nil && t.x.Upstream.Status != 0 && !t.x.Response.Own { // what is stale and answers for an endpoint that could not be asked binds nobody to it
 		t.call.Stick()
 	}
 	t.chain.Response(t.x)
@@ -307,6 +335,7 @@ func (t *trip) tunnel() {
 func (t *trip) done() {
 	x := t.x
 	t.stage = observing
+	t.visit.End(x)
 	if t.call != nil {
 		t.call.Account()
 	}
@@ -357,6 +386,7 @@ func (t *trip) rescue(p any) {
 		t.guard(t.done)
 	}
 	t.guard(t.x.Settle)
+	t.guard(func() { t.visit.End(t.x) })
 	t.guard(t.finish)
 	t.x.KeepAlive = false
 }

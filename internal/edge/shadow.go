@@ -45,7 +45,15 @@ func (s *Shadow) Copy(x *exchange.Exchange, to string) policy.Copy {
 	if c == nil {
 		c = &shadow{of: s}
 	}
-	c.to = t.snapshot.Upstreams[to]
+	c.copy(t, t.snapshot.Upstreams[to])
+	c.x.Request.Header.Append(exchange.Other, mirrored, "1")
+	return c
+}
+
+// copy makes c a copy of what the endpoint of t's exchange would be asked.
+func (c *shadow) copy(t *trip, to *upstream.Upstream) {
+	x := t.x
+	c.to = to
 	c.conn = exchange.Conn{ID: x.Conn.ID, Peer: x.Conn.Peer, Local: x.Conn.Local, Secure: x.Conn.Secure, Shard: x.Conn.Shard}
 	c.x.Begin(&c.conn, clock.Now())
 	c.x.Client = x.Client
@@ -62,7 +70,6 @@ func (s *Shadow) Copy(x *exchange.Exchange, to string) policy.Copy {
 	}
 	c.lines = t.appendForwarded(c.lines[:0])
 	c.forward = upstream.Forward{Path: view(c.path), Host: t.target.Host, Forwarded: c.lines}
-	return c
 }
 
 // shadow is a copy of a request on its way. It is its own codec: on the client's side there is nobody.
@@ -93,7 +100,6 @@ func (c *shadow) request(from *exchange.Request, method, query string) {
 		}
 		r.Header.Append(f.Known, name, c.keep(f.Value))
 	}
-	r.Header.Append(exchange.Other, mirrored, "1")
 }
 
 func (c *shadow) keep(s string) string {
@@ -102,9 +108,13 @@ func (c *shadow) keep(s string) string {
 
 // Drop implements policy.Copy.
 func (c *shadow) Drop() {
+	c.forget()
+	c.of.idle.Put(c)
+}
+
+func (c *shadow) forget() {
 	c.to, c.stop, c.content = nil, nil, shadowBody{}
 	c.x.Request.Body = nil
-	c.of.idle.Put(c)
 }
 
 // Send implements policy.Copy. What panics here is a mistake of ours and must not end the process: nobody above would catch it.
@@ -123,12 +133,24 @@ func (c *shadow) Send(content []byte, within time.Duration, stop *atomic.Bool) (
 		c.content = shadowBody{content: content}
 		x.Request.Body, x.Request.Length = &c.content, int64(len(content))
 	}
+	c.ask(within)
+	defer c.call.Finish()
+	if x.Fault == nil {
+		c.read()
+	}
+	c.call.Account()
+	x.Times.Done = clock.Now()
+	return policy.Answer{Status: x.Response.Status, Fault: x.Fault}
+}
+
+// ask takes the copy through steps 6 and 7. The caller ends the call.
+func (c *shadow) ask(within time.Duration) {
+	x := &c.x
 	c.timeouts = upstream.Timeouts{Exchange: within}
 	c.forward.Timeouts = &c.timeouts
 	x.Times.Start = clock.Now()
 	x.Times.Forward = x.Times.Start
 	c.call.Begin(c.to, x, c, &c.forward)
-	defer c.call.Finish()
 	for again := true; again; {
 		f := c.call.Balance() //     6 balance
 		if f == nil {
@@ -138,12 +160,6 @@ func (c *shadow) Send(content []byte, within time.Duration, stop *atomic.Bool) (
 			x.Fail(f)
 		}
 	}
-	if x.Fault == nil {
-		c.read()
-	}
-	c.call.Account()
-	x.Times.Done = clock.Now()
-	return policy.Answer{Status: x.Response.Status, Fault: x.Fault}
 }
 
 // read reads the answer.

@@ -7,6 +7,7 @@ import (
 	"straum.dev/straum/internal/edge/policy/authorize"
 	"straum.dev/straum/internal/edge/policy/basic"
 	"straum.dev/straum/internal/edge/policy/bodylimit"
+	"straum.dev/straum/internal/edge/policy/cache"
 	"straum.dev/straum/internal/edge/policy/compress"
 	"straum.dev/straum/internal/edge/policy/concurrency"
 	"straum.dev/straum/internal/edge/policy/cors"
@@ -89,6 +90,10 @@ var Order = []policy.Kind{
 	// Fields, of requests and in step 9 of responses.
 	headers.Kind,
 	securityheaders.Kind,
+
+	// Steps 5 and 8 on the routes that have it: no policy by itself, but its options stand among them. Whatever changes what the endpoint is asked
+	// has done so, and what changes answers for each caller comes after it.
+	cache.Kind,
 
 	// Last: the copy is what the endpoint gets, and what is compressed is what the client gets, with the fields that go with it.
 	mirror.Kind,

@@ -62,6 +62,6 @@ type Gate struct {
 // at once and not wait on its goroutine.
 func (g *Gate) Crowded() bool { return g.l.running.Load() > crowd }
 
-// Draining says that the listener is going away, or that the connection began under rules that do not hold any more: answers should say Connection: close, and Serve should return at the next
-// point between requests without waiting.
+// Draining says that the listener is going away, or that the connection began under rules that do not hold any more: answers should say Connection:
+// close, and Serve should return at the next point between requests without waiting.
 func (g *Gate) Draining() bool { return g.old.Load() || g.l.draining.Load() }

@@ -33,8 +33,8 @@ func TestABusyBoxBlamesNobody(t *testing.T) {
 		<-set.turns
 	}
 	awaitOutcome(t, set, Late, 1)
-	if len(w.told) != 0 {
-		t.Errorf("told of %v", w.told)
+	if told, _ := w.hears(t, 0); len(told) != 0 {
+		t.Errorf("told of %v", told)
 	}
 }
 

@@ -14,6 +14,7 @@ package policy
 import (
 	"slices"
 
+	"straum.dev/straum/internal/edge/cache"
 	"straum.dev/straum/internal/edge/exchange"
 )
 
@@ -76,7 +77,7 @@ type Kind struct {
 	// Options is a zero value of the struct its options decode into; the schema for editors is made from it.
 	Options any
 	// Build makes a policy from its options and touches nothing: no file, no network, no goroutine. What it returns implements at
-	// least one of Request, UpstreamResponse, Response, Authenticator and Binder, and is used by many exchanges at once.
+	// least one of Request, UpstreamResponse, Response, Authenticator and Binder, or is a *cache.Route, and is used by many exchanges at once.
 	Build func(Options) (any, error)
 	// Authenticates says that what Build returns is an Authenticator, or binds to one.
 	Authenticates bool
@@ -103,6 +104,8 @@ type Chain struct {
 	Responses         []Response
 	// Preflights answers the preflights of browsers, nil for nobody.
 	Preflights Preflighter
+	// Cache is what steps 5 and 8 ask, nil for none.
+	Cache *cache.Route
 
 	built []named // all, as Build made them
 	runs  bool    // it was bound
@@ -155,6 +158,10 @@ func (c *Chain) place(name string, built any) bool {
 	if p, is := built.(Preflighter); is {
 		c.Preflights = p
 	}
+	stored, isCache := built.(*cache.Route)
+	if isCache {
+		c.Cache = stored
+	}
 	request, isRequest := built.(Request)
 	if isRequest {
 		c.Requests = append(c.Requests, request)
@@ -167,7 +174,7 @@ func (c *Chain) place(name string, built any) bool {
 	if isResponse {
 		c.Responses = append(c.Responses, response)
 	}
-	return isMethod || isTerms || runsAhead || isRequest || isUpstream || isResponse
+	return isMethod || isTerms || runsAhead || isCache || isRequest || isUpstream || isResponse
 }
 
 // authentication is the place of all policies of this chain that authenticate.

@@ -27,8 +27,8 @@ type thing struct {
 // take requests: never for one that is only judged.
 type Starter interface{ Start() }
 
-// Stopper is a thing that has to be told when nobody will need it any more, whether it was started or not. Exchanges that began before may still use it: they must get
-// an answer, an old one or a refusal.
+// Stopper is a thing that has to be told when nobody will need it any more, whether it was started or not. Exchanges that began before may still use
+// it: they must get an answer, an old one or a refusal.
 type Stopper interface{ Stop() }
 
 // NewState makes an empty State.

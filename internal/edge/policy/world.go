@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"straum.dev/straum/internal/consumer"
+	"straum.dev/straum/internal/edge/cache"
 	"straum.dev/straum/internal/keyring"
 	"straum.dev/straum/internal/redis"
 )
@@ -21,6 +22,8 @@ type World struct {
 	Log  *slog.Logger
 	// Dir is where a policy keeps what must outlive a restart, in files that begin with its name; empty for a revision that is only judged.
 	Dir string
+	// Cache is the gateway's; nil for a revision that is only judged.
+	Cache *cache.Cache
 	// Shadow copies requests for a second upstream; nil for a revision that is only judged.
 	Shadow Shadow
 	// Note is told of files that are read besides those that Options.Beside was asked for; nil when nobody wants to know.

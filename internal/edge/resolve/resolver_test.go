@@ -414,6 +414,7 @@ func TestStopWaits(t *testing.T) {
 	defer r.Close()
 	begun, stopping := make(chan struct{}), make(chan struct{})
 	ended := false // no lock: the race detector sees it too if stop does not wait
+	d.mu.Lock()    // no answer before it watches: a Watch that knows the addresses tells them itself, and would not return
 	stop := r.Watch("api", func([]netip.Addr) {
 		close(begun)
 		<-stopping
@@ -422,6 +423,7 @@ func TestStopWaits(t *testing.T) {
 		}
 		ended = true
 	})
+	d.mu.Unlock()
 	<-begun
 	close(stopping)
 	stop()
@@ -435,9 +437,11 @@ func TestNothingAfterStop(t *testing.T) {
 	bubble(t, Settings{}, func(t *testing.T, d *directory, r *Resolver) {
 		d.set("api", "10.0.0.1", "notfound")
 		release := make(chan struct{})
+		d.mu.Lock() // no answer before both watch: a Watch that knows the addresses tells them itself, and would be held up too
 		r.Watch("api", func([]netip.Addr) { <-release })
 		var h heard
 		stop := r.Watch("api", h.onChange)
+		d.mu.Unlock()
 		pass(0)
 		stop()
 		close(release)

@@ -377,6 +377,9 @@ func (c *Call) host() string {
 
 // Tick implements exchange.Watch: it ends a wait that nobody needs any more.
 func (c *Call) Tick(now int64) *fault.Fault {
+	if a := c.x.Awaited; a != nil && a.Awaited() {
+		return nil // and the client's connection may be another goroutine's at the moment
+	}
 	if c.codec.Gone(c.x) {
 		c.gone = true
 		return fault.New(fault.ClientGone, nil)

@@ -71,6 +71,9 @@ func appendLine(b []byte, x *exchange.Exchange, s *Settings, at *stamp, now int6
 		b = appendString(b, `,"route":"`, x.Route.Name, roomName)
 	}
 	b = appendUpstream(b, x)
+	if x.Cached.Outcome != exchange.CacheNone {
+		b = appendCached(b, &x.Cached)
+	}
 	b = appendNumber(b, `,"bytes_in":`, x.Bytes.In)
 	b = appendNumber(b, `,"bytes_out":`, x.Bytes.Out)
 	if tellsUpstreamBytes(x) {

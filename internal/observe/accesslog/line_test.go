@@ -74,6 +74,7 @@ func eventful() *exchange.Exchange {
 		Issuer: "https://id.example.com", Client: "web", ScopeList: "orders:read", Claims: map[string]any{"email": "anna@example.com"}}
 	x.Judge("jwt", "ok")
 	x.Judge("rate_limit", "counted")
+	x.Cached = exchange.Cached{Outcome: exchange.CacheStale, Why: "too_old", Age: 3599, Collapsed: true}
 	return x
 }
 
@@ -94,7 +95,7 @@ func TestLine(t *testing.T) {
 		}
 	}
 	f(ordinary(), Settings{}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.0","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=…&token=…","status":200,"route":"orders","endpoint":"10.0.0.5:8080","bytes_in":120,"bytes_out":480,"total_us":6050,"upstream_us":5960,"own_us":90,"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"}`)
-	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true, Credential: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","tls":"1.3","resumed":true,"client_cert":"f7d54c22dda5b178","consumer":"acme","auth":"jwt","credential":"k1","status":200,"grpc_status":14,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":200,"tries":2,"opened":"none_idle","why":"budget","bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
+	f(eventful(), Settings{Client: ClientFull, Query: QueryFull, Referer: true, Credential: true}, `{"time":"2026-11-21T17:24:58.006Z","id":"0123456789abcdef0123456789abcdef","client":"203.0.113.77","listener":"public","method":"GET","host":"api.example.com","path":"/orders/1","query":"page=2&token=secret","proto":"HTTP/1.0","tls":"1.3","resumed":true,"client_cert":"f7d54c22dda5b178","consumer":"acme","auth":"jwt","credential":"k1","status":200,"grpc_status":14,"route":"orders","upstream":"carts","endpoint":"10.0.0.5:8080","upstream_status":200,"tries":2,"opened":"none_idle","why":"budget","cache":"stale","cache_age":3599,"cache_why":"too_old","collapsed":true,"bytes_in":120,"bytes_out":480,"upstream_bytes_out":150,"upstream_bytes_in":430,"total_us":6050,"upstream_us":5970,"own_us":80,"fault":"upstream_reset","side":"upstream","cause":"read tcp 10.0.0.1:4000->10.0.0.5:8080: connection reset by peer","end":"upstream_broke","verdicts":["jwt:ok","rate_limit:counted"],"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0","referer":"https://example.com/search?q=sesame"}`)
 
 	// A request that was refused before anything was known of it.
 	x := &exchange.Exchange{}
@@ -154,6 +155,12 @@ func TestOrdinary(t *testing.T) {
 	f(func(x *exchange.Exchange) { x.Bytes.UpstreamIn = 480 + 1023 }, "")
 	f(func(x *exchange.Exchange) { x.Bytes.UpstreamIn = 480 + 1024 }, `"upstream_bytes_out":150,"upstream_bytes_in":1504`)
 	f(func(x *exchange.Exchange) { x.Bytes.In = 150 + 1024 }, `"bytes_in":1174,"upstream_bytes_out":150,"upstream_bytes_in":430`)
+	f(func(x *exchange.Exchange) { x.Cached = exchange.Cached{Outcome: exchange.CacheMiss, Stored: true} }, `"cache":"miss"`)
+	f(func(x *exchange.Exchange) { x.Cached = exchange.Cached{Outcome: exchange.CacheMiss, Why: "no_store"} }, `"cache":"miss","cache_why":"no_store"`)
+	f(func(x *exchange.Exchange) { x.Cached = exchange.Cached{Outcome: exchange.CacheMiss, Collapsed: true} }, `"cache":"miss","collapsed":true`)
+	f(func(x *exchange.Exchange) {
+		x.Cached, x.Upstream, x.Times.Forward = exchange.Cached{Outcome: exchange.CacheHit, Age: 12}, exchange.Upstream{}, 0
+	}, `"cache":"hit","cache_age":12,"own_us":6050`)
 	f(func(x *exchange.Exchange) { x.End = exchange.Tunnelled }, `"upstream_bytes_out":150,"upstream_bytes_in":430,"end":"tunnel_closed"`)
 
 	if n := len(lineOf(short(), Settings{})); n > 300 {

@@ -82,6 +82,8 @@ var all = []*prometheus.Desc{
 	listenOpen, listenParked, listenAccept, listenRefused, listenRequest, handshakes, handshaking, handshakeMost,
 	h2Streams, h2Refused, h2Malformed, h2ResetsIn, h2ResetsOut, h2GoAways, h2Guards,
 	certExpiry, certProblem, certSwaps, certRefusals, certStapled, certAlarm, ticketsTurned, ticketsBad, acmeNames, acmeOrders, acmeRevoked, acmeAnswers,
+	cacheRequests, cacheCollapsed, cacheServed, cacheAge, cacheNotStored, cacheUnderWay, cacheRenewals, cacheFailed, cacheSkipped, cacheInvalid, cachePurges,
+	storeUp, storeObjects, storeBytes, storeRoom, storeLookups, storeStored, storeEvicted, storeDropped, storeFailed, storeTook,
 	upQueue, upBreaker, epHealthy, epEjected, epActive, epIdle, epStreams,
 	confRevision, confLoaded, confOK, confFailures, logWritten, logBytes, logWaiting, logLost, logLostMatter, logFailures, logFailing, build,
 }
@@ -122,6 +124,7 @@ func (m *Metrics) collectRoutes(out output) {
 		out.histogram(duration, r.spans[:], r.spanTime, spanUnit, 15, 4, name)
 		out.some(received, r.in, name)
 		out.some(sent, r.out, name)
+		r.cache.collect(out, name)
 		for i, n := range r.owns {
 			owns[i] += n
 		}
@@ -181,6 +184,11 @@ func (s *Sources) collect(out output) {
 	}
 	if s.TLS != nil {
 		s.TLS().collect(out)
+	}
+	if s.Cache != nil {
+		if c := s.Cache(); c != nil {
+			c.collect(out)
+		}
 	}
 	if s.Config != nil {
 		c := s.Config()

@@ -72,6 +72,7 @@ type (
 		spanTime uint64 // nanoseconds, like all times here
 		ownTime  uint64
 		in, out  uint64 // bytes
+		cache    cacheCell
 	}
 	upstreamCell struct {
 		classes  [classes]uint64
@@ -178,6 +179,9 @@ func (m *Metrics) Observe(x *exchange.Exchange) {
 	r.codes[code]++
 	if grpc {
 		r.grpc[status]++
+	}
+	if x.Cached.Outcome != exchange.CacheNone {
+		r.cache.count(x)
 	}
 	r.in += uint64(x.Bytes.In)
 	r.out += uint64(x.Bytes.Out)

@@ -4,9 +4,9 @@
 // upstream; no label, no allocation, no waiting. Labels come into being when someone asks: a scrape sums the shards. Numbers that
 // others keep (connections, pools, health, the configuration) are asked for at the same time through Sources.
 //
-// Every metric is described in docs/metrics.md. The number of series is bounded: by the slots for routes and upstreams, by the
-// registered status codes, by the listed kinds of faults, by room for sixteen reasons and listeners, for 256 verdicts, and for a
-// thousand each of certificates, consumers and figures of policies. The package refuses labels whose values a client chooses (path, host, address, user agent), percentiles in
+// Every metric is described in docs/metrics.md. The number of series is bounded: by the slots for routes and upstreams, by the registered status
+// codes, by the listed kinds of faults, by room for sixteen reasons and listeners, for 256 verdicts, and for a thousand each of certificates,
+// consumers and figures of policies. The package refuses labels whose values a client chooses (path, host, address, user agent), percentiles in
 // /metrics, and the global registry.
 package metrics
 
@@ -154,6 +154,7 @@ func (m *Metrics) route(slot int) (sum routeCell) {
 		add(sum.grpc[:], r.grpc[:])
 		sum.spanTime += r.spanTime
 		sum.ownTime += r.ownTime
+		sum.cache.add(&r.cache)
 		sum.in += r.in
 		sum.out += r.out
 	}

@@ -68,6 +68,14 @@ func sources() Sources {
 				{Address: "10.0.0.5:80", Healthy: true, Active: 3, Idle: 5, Streams: 2}, {Address: "10.0.0.6:80", Ejected: true},
 			}}, {Name: "bare\xff"}}
 		},
+		Cache: func() *Cache {
+			return &Cache{UnderWay: 2, Purges: 1, Renewals: 7, Failed: 1, Invalid: 3, NotStored: []Count{{"no_store", 5}, {"private", 0}},
+				Stores: []Store{
+					{Name: "memory", Up: true, Counted: true, Objects: 10, Bytes: 4096, Room: 65536, Hits: 90, Misses: 10, Stored: 12, Evicted: 2, Dropped: 1,
+						Took: [...]uint64{90, 8, 1, 0, 0, 0, 0, 1}, Waited: 1500 * time.Millisecond},
+					{Name: "redis", Failed: 3},
+				}}
+		},
 		Config: func() Config {
 			return Config{Revision: 7, Loaded: time.Unix(1700000000, 5e8), LastOK: true, Failures: 2}
 		},
@@ -122,6 +130,13 @@ func filled() *Metrics {
 	x.Response.Header.Append(exchange.ContentType, "Content-Type", "application/grpc")
 	x.Response.Trailer.Add("grpc-status", "14")
 	m.Observe(x)
+
+	for _, c := range []exchange.Cached{{Outcome: exchange.CacheHit, Age: 1}, {Outcome: exchange.CacheHit, Age: 30}, {Outcome: exchange.CacheStale, Age: 30 * 86400},
+		{Outcome: exchange.CacheMiss, Stored: true}, {Outcome: exchange.CacheMiss, Collapsed: true}, {Outcome: exchange.CacheRevalidated, Age: 7}} {
+		x = ordinary(m)
+		x.Cached = c
+		m.Observe(x)
+	}
 
 	for _, id := range []string{"acme", "acme", "other-co"} { // of consumers
 		x = ordinary(m)

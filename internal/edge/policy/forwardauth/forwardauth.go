@@ -122,7 +122,8 @@ type sent struct {
 	credential bool
 }
 
-// request makes the sub-request; what goes into it goes into digest too. Path and query are those that the endpoint will get, or the service would decide on something else.
+// request makes the sub-request; what goes into it goes into digest too. Path and query are those that the endpoint will get, or the service would
+// decide on something else.
 func (p *forwardAuth) request(x *exchange.Exchange) (s sent) {
 	q := &x.Request
 	method := p.method

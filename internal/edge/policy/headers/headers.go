@@ -51,6 +51,9 @@ func (h requests) Request(x *exchange.Exchange) {
 	c.write(&x.Request.Header, x)
 }
 
+// Shapes implements policy.Shaper.
+func (h requests) Shapes() {}
+
 // Response implements policy.Response.
 func (h responses) Response(x *exchange.Exchange) {
 	c := h.of

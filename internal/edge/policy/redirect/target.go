@@ -111,8 +111,8 @@ func outside(text, bytes string) int {
 	return -1
 }
 
-// newHost compiles a host. A fact of the client's choice may be a label of it and no more: a domain has to stand behind that is somebody's, which one of
-// the top level is not.
+// newHost compiles a host. A fact of the client's choice may be a label of it and no more: a domain has to stand behind that is somebody's, which one
+// of the top level is not.
 func newHost(text string) (*policy.Template, error) {
 	if strings.ContainsAny(text, "@") {
 		return nil, errors.New("a name or a password before the host is taken for the host by people; remove it")

@@ -113,6 +113,9 @@ func (r *rewrite) Request(x *exchange.Exchange) {
 	}
 }
 
+// Shapes implements policy.Shaper.
+func (r *rewrite) Shapes() {}
+
 // ask changes the method. A request that asks to switch protocols keeps its own: the switch is defined for that alone. HEAD stays where GET
 // is asked for, since it is answered with the same head.
 func (r *rewrite) ask(x *exchange.Exchange) {

@@ -105,8 +105,10 @@ func (p *running) Request(x *exchange.Exchange) {
 // UpstreamResponse implements policy.UpstreamResponse: the head of the answer is there, and what is measured over. From now on the request
 // is a matter of its body, or of a tunnel, and takes no place. An exchange comes here only if Request let it in.
 func (p *running) UpstreamResponse(x *exchange.Exchange) {
-	p.group.inFlight.Add(-1)
-	x.AtEnd(&p.undo)
+	if !x.Detached { // what renews a stored answer was not counted
+		p.group.inFlight.Add(-1)
+		x.AtEnd(&p.undo)
+	}
 	if took := measured(x); took > 0 {
 		p.group.sample(p.now(), took, &p.bounds)
 	}

@@ -112,6 +112,9 @@ func (s *split) Request(x *exchange.Exchange) {
 	}
 }
 
+// Shapes implements policy.Shaper.
+func (s *split) Shapes() {}
+
 // Response implements policy.Response: a browser that has no cookie gets one.
 func (s *split) Response(x *exchange.Exchange) {
 	if s.cookie != nil {
