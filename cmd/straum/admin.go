@@ -18,8 +18,11 @@ func (g *gateway) newAdmin(b build, started time.Time) *admin.Admin {
 		Upstreams: g.upstreams,
 		Secure:    g.secure.status,
 		Consumers: g.world.consumers.Load,
-		Attention: func() []admin.Reason { return append(g.world.attention(), g.bans.attention()...) },
-		Bans:      g.bans, KernelBans: g.bans.kernel, Operator: g.bans.operator,
+		Attention: func() []admin.Reason {
+			return append(append(g.world.attention(), g.caches.attention()...), g.bans.attention()...)
+		},
+		Bans: g.bans, KernelBans: g.bans.kernel, Operator: g.bans.operator,
+		Cache: g.caches, Explain: g.edge.Explain,
 		Exchanges: g.metrics.Summary,
 		AccessLog: g.access.Stats,
 		Log:       g.log,

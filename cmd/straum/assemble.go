@@ -38,6 +38,7 @@ type gateway struct {
 	bans      *bans
 	edge      *edge.Edge
 	secure    *secure
+	caches    *caches
 	world     *world
 	doors     *doors
 	revisions *revision.Manager
@@ -88,7 +89,8 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 	g.edge.Refuse(g.bans.Refuses)
 
 	g.secure = newSecure(g.log, config.Beside(first.Node, first.State))
-	g.world = newWorld(g.log, config.Beside(first.Node, first.State))
+	g.caches = newCaches(g.log, config.Beside(first.Node, first.State))
+	g.world = newWorld(g.log, config.Beside(first.Node, first.State), g.caches)
 	g.doors = &doors{listeners: g.listeners, edge: g.edge, secure: g.secure, bans: g.bans}
 
 	// The configuration in force, which tells all of the above what to do.
@@ -146,6 +148,7 @@ func (g *gateway) close(ctx context.Context) {
 		g.log.Warn("the time to drain is over; connections were cut", "connections", cut)
 	}
 	g.bans.close()
+	g.caches.close() // before the upstreams that it renews from, and the connection to the shared store
 	g.upstreams.Close()
 	g.world.close()
 	g.secure.close()

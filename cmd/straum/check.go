@@ -69,7 +69,7 @@ environment counts, so check it with the one it will run in.
 
 // bindable reads the files of credentials and those that policies name, as a gateway that starts would, and starts nothing.
 func bindable(c *compile.Compiled) (warnings []string, err error) {
-	w := newWorld(slog.New(slog.DiscardHandler), "")
+	w := newWorld(slog.New(slog.DiscardHandler), "", nil)
 	w.dry = true
 	defer w.close()
 	reached, err := w.Begin(c)

@@ -93,7 +93,7 @@ func fakeGateway(t *testing.T, answers map[string][]byte) string {
 func runCommand(args []string) string {
 	var out bytes.Buffer
 	root := &cobra.Command{Use: "straum", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(newStatus(), newUpstreams(), newCertificates(), newCredentials(), newBan(), newReload(), newConfig())
+	root.AddCommand(newStatus(), newUpstreams(), newCertificates(), newCredentials(), newBan(), newCache(), newReload(), newConfig())
 	root.SetOut(&out)
 	root.SetArgs(args)
 	if err := root.Execute(); err != nil {

@@ -132,7 +132,7 @@ policies in one strict YAML file, and everything else measured and explained.
 		SilenceUsage:  true,
 	}
 	root.AddCommand(newRun(), newProxy(), newDemo(), newCheck(), newRoutes(), newSchema(), newVersion(),
-		newStatus(), newUpstreams(), newCertificates(), newCredentials(), newBan(), newReload(), newConfig(), newKey())
+		newStatus(), newUpstreams(), newCertificates(), newCredentials(), newBan(), newCache(), newReload(), newConfig(), newKey())
 	return root
 }
 

@@ -15,6 +15,7 @@ func (g *gateway) sources() metrics.Sources {
 		Listeners: func() []metrics.Listener { return listenerNumbers(g.listeners.Stats(), &g.doors.streams) },
 		Upstreams: func() []metrics.Upstream { return upstreamNumbers(g.upstreams.Stats()) },
 		TLS:       g.secure.numbers,
+		Cache:     g.caches.numbers,
 		Config:    g.configNumbers,
 		Log:       g.logNumbers,
 		Figures: func(yield func(metrics.Figure)) {

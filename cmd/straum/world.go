@@ -31,6 +31,8 @@ type world struct {
 	file  string // of the secret, when the configuration has none
 	dry   bool   // for judging alone: keys are made up and nothing is written
 
+	caches *caches // nil for judging alone
+
 	consumers atomic.Pointer[consumer.Directory] // of the revision in force; never nil
 	redis     atomic.Pointer[redis.Client]       // likewise; nil when it has none
 
@@ -41,8 +43,8 @@ type world struct {
 	next    *compile.Compiled // that pending is for
 }
 
-func newWorld(log *slog.Logger, state string) *world {
-	w := &world{log: log, state: policy.NewState(), dir: state, file: filepath.Join(state, "secret")}
+func newWorld(log *slog.Logger, state string, caches *caches) *world {
+	w := &world{log: log, state: policy.NewState(), dir: state, file: filepath.Join(state, "secret"), caches: caches}
 	w.consumers.Store(consumer.Empty())
 	return w
 }
@@ -68,6 +70,12 @@ func (w *world) Begin(c *compile.Compiled) (*policy.World, error) {
 	}
 	if next.Keys, err = w.keys(c); err != nil {
 		return nil, err
+	}
+	if w.caches != nil {
+		if err := w.caches.prepare(c, next.Redis, next.Keys); err != nil {
+			return nil, err
+		}
+		next.Cache = w.caches.Cache
 	}
 	w.pending, w.next = next, c
 	return next, nil
@@ -132,7 +140,12 @@ func (w *world) keys(c *compile.Compiled) (*keyring.Ring, error) {
 }
 
 // Start implements revision.World.
-func (w *world) Start() { w.state.Start() }
+func (w *world) Start() {
+	w.state.Start()
+	if w.caches != nil {
+		w.caches.start()
+	}
+}
 
 // Keep implements revision.World.
 func (w *world) Keep() {
@@ -144,6 +157,9 @@ func (w *world) Keep() {
 		w.log.Warn(text)
 	}
 	w.pending, w.next = nil, nil
+	if w.caches != nil {
+		w.caches.keep()
+	}
 	w.state.Keep()
 }
 
@@ -152,6 +168,9 @@ func (w *world) Drop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pending, w.next = nil, nil
+	if w.caches != nil {
+		w.caches.drop() // before the connection that it may have is closed
+	}
 	w.state.Drop()
 }
 

@@ -21,6 +21,7 @@ func check(c *Config, problems *document.Problems) {
 	k.routes()
 	if k.clean {
 		k.redis()
+		k.cache()
 		k.secret()
 		k.listeners()
 		k.acme()

@@ -32,6 +32,7 @@ type Config struct {
 	State   string          `yaml:"state" default:"/var/lib/straum" length:"1..4096" doc:"The directory of what must outlive a restart: accounts, issued certificates, OCSP answers, keys of session tickets. Relative to this file. It is made when something is to be kept, open to its owner only."`
 	Bans    *Bans           `yaml:"bans" doc:"Refuse addresses for a time for what they did. Off when left out."`
 	Redis   *Redis          `yaml:"redis" doc:"The store that gateways of a fleet share (Redis or Valkey). Off when left out."`
+	Cache   Cache           `yaml:"cache" doc:"Where answers are kept of routes with the policy cache."`
 	Secret  document.Secret `yaml:"secret" doc:"What keys of sealed cookies and of hashed identities are derived from, at least 32 bytes; the same for every gateway of a fleet. Made once and kept in state when left out. Best written as ${VARIABLE} or file:/path."`
 	Stop    Shutdown        `yaml:"shutdown" doc:"How to stop."`
 

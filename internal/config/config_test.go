@@ -363,9 +363,12 @@ func TestSecretsStaySecret(t *testing.T) {
 }
 
 func TestManyRoutes(t *testing.T) {
-	const n = 100_000
-	if testing.Short() {
+	n := 100_000
+	switch {
+	case testing.Short():
 		t.Skip("takes seconds")
+	case raceEnabled:
+		n = 10_000 // one goroutine, and ten times the time
 	}
 	c, err := Parse("x.yaml", manyRoutes(n), Options{})
 	if err != nil {

@@ -199,7 +199,7 @@ func (l *loader) merge(at document.Node, path string) {
 }
 
 // mainOnly are the keys of Config that are not in Part; a test holds it against the types.
-var mainOnly = []string{"include", "log", "metrics", "admin", "acme", "state", "bans", "redis", "secret", "shutdown"}
+var mainOnly = []string{"include", "log", "metrics", "admin", "acme", "state", "bans", "redis", "cache", "secret", "shutdown"}
 
 // Redacted is the configuration in force: every default written out, includes merged, secrets replaced.
 func (c *Config) Redacted() document.View {

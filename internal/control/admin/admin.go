@@ -25,6 +25,7 @@ import (
 	"straum.dev/straum/internal/clock"
 	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/control/revision"
+	"straum.dev/straum/internal/edge"
 	"straum.dev/straum/internal/edge/breaker"
 	"straum.dev/straum/internal/edge/listen"
 	"straum.dev/straum/internal/edge/upstream"
@@ -51,6 +52,9 @@ type Sources struct {
 	// no part in them.
 	Bans       Banner
 	KernelBans func() *KernelBans
+	// Cache is the cache, and Explain says what it would do with a request; nil for a gateway without.
+	Cache   Cache
+	Explain func(edge.Question) (edge.Explanation, error)
 	// Operator is told where whoever calls says to be working from, for the bans' sake; nil for nobody.
 	Operator func(netip.Addr)
 	// Attention is what needs somebody besides certificates; nil for nothing.

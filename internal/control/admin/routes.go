@@ -29,6 +29,10 @@ func (a *Admin) register(api huma.API) {
 	huma.Register(api, post("add-ban", "/v1/bans", "Ban an address or a network", http.StatusConflict, http.StatusUnprocessableEntity), a.addBan)
 	huma.Register(api, post("remove-ban", "/v1/bans/remove", "End a ban, and forget it with all that counts against the network",
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity), a.removeBan)
+	huma.Register(api, get("cache", "/v1/cache", "What is stored of answers, and what came of requests for it"), a.getCache)
+	huma.Register(api, post("purge-cache", "/v1/cache/purge", "Remove stored answers, or make them stale", http.StatusConflict, http.StatusUnprocessableEntity), a.purgeCache)
+	huma.Register(api, post("explain-cache", "/v1/cache/explain", "Say rule by rule what the cache would do with a request",
+		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable), a.explainCache)
 	huma.Register(api, get("config", "/v1/config", "The configuration in force, as JSON: defaults written out, secrets replaced by ***", http.StatusServiceUnavailable), a.getConfig)
 	huma.Register(api, text(get("config-yaml", "/v1/config.yaml", "The same, as YAML", http.StatusServiceUnavailable), "application/yaml"), a.getConfigYAML)
 	huma.Register(api, problems(api, post("reload", "/v1/reload", "Read the configuration again and put it in force"),

@@ -74,6 +74,7 @@ type world struct {
 	secure    Secure
 	consumers *consumer.Directory
 	bans      *ban.Engine
+	cache     *stored
 	operators []netip.Addr
 }
 
@@ -135,7 +136,7 @@ func newWorld(t *testing.T) *world {
 			InForce: &revision.Revision{Number: 3, Accepted: start.Add(time.Hour), Config: c, Compiled: compiled},
 			LastTry: start.Add(2 * time.Hour), LastError: problems, Accepted: 3, Refused: 1,
 		},
-		secure: secured(), consumers: people(t), bans: banned(t),
+		secure: secured(), consumers: people(t), bans: banned(t), cache: &stored{},
 		reload: []error{nil, problems, errors.New("listener public: address already in use")},
 		stats: []upstream.Stats{
 			{Name: "orders", Balance: "least_requests", Budget: 12.5,
@@ -195,6 +196,8 @@ func (w *world) admin() *Admin {
 			return &KernelBans{Given: 1, Problem: "bans.kernel: the kernel does not let the gateway change nftables (operation not permitted): give it CAP_NET_ADMIN, " +
 				"as by AmbientCapabilities=CAP_NET_ADMIN in the systemd unit, or set bans.kernel: false"}
 		},
+		Cache:    w.cache,
+		Explain:  w.cache.explain,
 		Operator: func(a netip.Addr) { w.operators = append(w.operators, a) },
 		Exchanges: func() []metrics.Summary {
 			return []metrics.Summary{{Route: "orders", Count: 12000, Faulty: 12, P50: 2 * time.Millisecond, P95: 8 * time.Millisecond, P99: 32 * time.Millisecond,

@@ -1,7 +1,8 @@
 // Package client speaks to the admin API of a running gateway over its unix socket, for the commands that show and order. It
 // serves no step of a request.
 //
-// It knows the API by its JSON alone, as any other program would; a test holds its types against those of control/admin. Errors say in plain words what to do, because they are what an operator sees first when something is wrong.
+// It knows the API by its JSON alone, as any other program would; a test holds its types against those of control/admin. Errors say in plain words
+// what to do, because they are what an operator sees first when something is wrong.
 //
 // It refuses to start anything, to speak to another machine, to wait without end, and to try again.
 package client

@@ -148,6 +148,12 @@ func TestCalls(t *testing.T) {
 	f(err, `POST /v1/bans application/json {"network":"192.0.2.0/24","for_seconds":60,"reason":"abuse"}`)
 	_, err = c.RemoveBan(ctx, "192.0.2.0/24")
 	f(err, `POST /v1/bans/remove application/json {"network":"192.0.2.0/24"}`)
+	_, err = c.Cache(ctx)
+	f(err, "GET /v1/cache")
+	_, err = c.PurgeCache(ctx, client.PurgeOrder{Tag: "product-4711", Soft: true})
+	f(err, `POST /v1/cache/purge application/json {"tag":"product-4711","soft":true}`)
+	_, err = c.ExplainCache(ctx, client.CacheQuestion{URL: "http://a/", Headers: []client.RequestField{{Name: "Accept", Value: "b"}}})
+	f(err, `POST /v1/cache/explain application/json {"url":"http://a/","headers":[{"name":"Accept","value":"b"}]}`)
 	_, err = c.Config(ctx)
 	f(err, "GET /v1/config")
 	_, err = c.YAML(ctx)
@@ -171,6 +177,9 @@ func TestTypesAgree(t *testing.T) {
 	f(client.Mistake{}, admin.Mistake{})
 	f(client.BanList{}, admin.BanList{})
 	f(client.BanReasons{}, admin.BanReasons{})
+	f(client.CacheStat{}, admin.CacheStat{})
+	f(client.Purged{}, admin.Purged{})
+	f(client.CacheExplanation{}, admin.CacheExplanation{})
 }
 
 func agree(t *testing.T, ours, theirs reflect.Type) {

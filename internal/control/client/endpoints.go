@@ -16,6 +16,9 @@ const (
 	CredentialsPath  = "/v1/credentials"
 	BansPath         = "/v1/bans"
 	RemoveBanPath    = "/v1/bans/remove"
+	CachePath        = "/v1/cache"
+	PurgeCachePath   = "/v1/cache/purge"
+	ExplainCachePath = "/v1/cache/explain"
 	ConfigPath       = "/v1/config"
 	YAMLPath         = "/v1/config.yaml"
 	ReloadPath       = "/v1/reload"
@@ -97,6 +100,21 @@ func (c *Client) AddBan(ctx context.Context, o BanOrder) (Ban, error) {
 // RemoveBan ends the ban of a network.
 func (c *Client) RemoveBan(ctx context.Context, network string) (Ban, error) {
 	return call[Ban](ctx, c, http.MethodPost, RemoveBanPath, BanRemoval{network})
+}
+
+// Cache asks for the figures of the cache.
+func (c *Client) Cache(ctx context.Context) (CacheStat, error) {
+	return call[CacheStat](ctx, c, http.MethodGet, CachePath, nil)
+}
+
+// PurgeCache removes what is stored, or makes it stale.
+func (c *Client) PurgeCache(ctx context.Context, o PurgeOrder) (Purged, error) {
+	return call[Purged](ctx, c, http.MethodPost, PurgeCachePath, o)
+}
+
+// ExplainCache asks what the cache would do with a request.
+func (c *Client) ExplainCache(ctx context.Context, q CacheQuestion) (CacheExplanation, error) {
+	return call[CacheExplanation](ctx, c, http.MethodPost, ExplainCachePath, q)
 }
 
 // Config asks for the configuration in force, without its secrets.

@@ -387,3 +387,121 @@ type BanOrder struct {
 type BanRemoval struct {
 	Network string `json:"network"`
 }
+
+// CacheStat are the figures of the cache.
+type CacheStat struct {
+	Stores      []CacheStore `json:"stores"`
+	UnderWay    int          `json:"under_way"`
+	Collapsed   uint64       `json:"collapsed"`
+	Renewals    Renewals     `json:"renewals"`
+	Invalidated uint64       `json:"invalidated"`
+	Purges      int          `json:"purges"`
+	NotStored   []NotStored  `json:"not_stored"`
+	NotStoredIn uint64       `json:"not_stored_total"`
+}
+
+// CacheStore are the figures of one store.
+type CacheStore struct {
+	Store   string  `json:"store"`
+	Healthy bool    `json:"healthy"`
+	Problem string  `json:"problem,omitempty"`
+	Objects int     `json:"objects"`
+	Bytes   int64   `json:"bytes"`
+	Room    int64   `json:"room_bytes"`
+	Hits    uint64  `json:"hits"`
+	Misses  uint64  `json:"misses"`
+	Share   float64 `json:"hit_share"`
+	Stored  uint64  `json:"stored"`
+	Evicted uint64  `json:"evicted"`
+	Dropped uint64  `json:"dropped"`
+	Failed  uint64  `json:"failed"`
+	Waited  float64 `json:"waited_seconds"`
+}
+
+// Renewals are requests to endpoints that nobody waited for.
+type Renewals struct {
+	Begun   uint64 `json:"begun"`
+	Failed  uint64 `json:"failed"`
+	Skipped uint64 `json:"skipped"`
+}
+
+// NotStored counts answers that were not stored for one reason.
+type NotStored struct {
+	Why     string `json:"why"`
+	Count   uint64 `json:"count"`
+	Meaning string `json:"meaning,omitempty"`
+}
+
+// PurgeOrder says what is to be purged: one of URL, Prefix, Tag and All.
+type PurgeOrder struct {
+	URL    string `json:"url,omitempty"`
+	Prefix string `json:"prefix,omitempty"`
+	Tag    string `json:"tag,omitempty"`
+	All    bool   `json:"all,omitempty"`
+	Soft   bool   `json:"soft,omitempty"`
+}
+
+// Purged is what a purge did.
+type Purged struct {
+	Removed int    `json:"removed"`
+	Soft    bool   `json:"soft"`
+	Later   string `json:"fleet_later,omitempty"`
+}
+
+// CacheQuestion is a request that nobody sends.
+type CacheQuestion struct {
+	URL      string         `json:"url"`
+	Method   string         `json:"method,omitempty"`
+	Headers  []RequestField `json:"headers,omitempty"`
+	Consumer string         `json:"consumer,omitempty"`
+	Issuer   string         `json:"issuer,omitempty"`
+	Subject  string         `json:"subject,omitempty"`
+}
+
+// RequestField is a field of a request.
+type RequestField struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// CacheExplanation says what the cache would do with a request.
+type CacheExplanation struct {
+	Route   string         `json:"route"`
+	Method  string         `json:"method"`
+	URL     string         `json:"url"`
+	Outcome string         `json:"outcome"`
+	Rules   []CacheRule    `json:"rules"`
+	Stored  *CacheStored   `json:"stored,omitempty"`
+	Last    string         `json:"last_not_stored,omitempty"`
+	Key     []CacheKeyPart `json:"key"`
+}
+
+// CacheKeyPart is one part of a key.
+type CacheKeyPart struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// CacheRule is one rule and what came of it.
+type CacheRule struct {
+	Rule   string `json:"rule"`
+	Source string `json:"source"`
+	Found  string `json:"found"`
+	Result string `json:"result"`
+}
+
+// CacheStored is what is stored for a request.
+type CacheStored struct {
+	Store             string   `json:"store"`
+	Status            int      `json:"status"`
+	Age               float64  `json:"age_seconds"`
+	Lifetime          float64  `json:"lifetime_seconds"`
+	Left              float64  `json:"left_seconds"`
+	WhileRevalidating float64  `json:"while_revalidating_seconds"`
+	IfError           float64  `json:"if_error_seconds"`
+	ETag              string   `json:"etag,omitempty"`
+	Vary              []string `json:"vary,omitempty"`
+	Variants          int      `json:"variants,omitempty"`
+	Bytes             int64    `json:"bytes"`
+	Tags              []string `json:"tags,omitempty"`
+}

@@ -8,6 +8,7 @@ import (
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/edge"
+	"straum.dev/straum/internal/edge/cache"
 	"straum.dev/straum/internal/edge/chain"
 	"straum.dev/straum/internal/edge/exchange"
 	"straum.dev/straum/internal/edge/policy"
@@ -28,6 +29,10 @@ type Compiled struct {
 	// Redis is how the store shared with other gateways is reached, nil for none.
 	Redis   *redis.Settings
 	RedisAt document.Node // for problems
+	// Cache is where answers are kept. Its connection to the shared store is left to whoever has it, where CacheShared says that it needs one.
+	Cache       cache.Settings
+	CacheShared bool
+	CacheAt     document.Node // for problems
 	// Bans is how addresses are banned.
 	Bans Bans
 	// Secret is what keys are derived from; empty when one is to be made and kept.
@@ -67,6 +72,7 @@ func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
 		k.out.RedisAt = k.config.Redis.Node
 	}
 	k.out.State = config.Beside(c.Node, c.State)
+	k.cache(&c.Cache)
 	k.everywhere()
 	k.routes()
 	k.cautionRedis()

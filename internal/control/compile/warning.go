@@ -62,6 +62,8 @@ func (k *compiler) caution(r *config.Route, on []placedPolicy) {
 				then = "so everybody is refused"
 			}
 			k.warn(caution{at: options.At("consumer_claim"), text: "there are no consumers that the claim could name, " + then + "; add them under consumers, or remove consumer_claim", unless: anyConsumer})
+		case "cache":
+			k.cautionCache(r, p, known)
 		case "authorize":
 			for _, key := range []string{"consumers", "groups", "scopes", "any_scope", "claims"} {
 				if !known && options.Has(key) {
