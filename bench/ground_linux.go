@@ -31,6 +31,8 @@ type ground struct {
 	upstream *process.Process
 	redis    *process.Process // nil when no scenario wants it
 	sink     *uploadSink
+	keepable *keepable // nil when no scenario wants it
+	stalling *stalling // nil when no scenario wants it
 	syslog   *syslogSink
 
 	badTokens map[string]string // by what is wrong with each; nil when no scenario wants tokens
@@ -38,7 +40,7 @@ type ground struct {
 
 func newGround(dir string, o options, files int, bulk int64) (_ *ground, err error) {
 	g := &ground{dir: dir, binary: o.binary, files: files, bulk: bulk, ports: map[string]int{
-		"upstream": o.port, "sink": o.port + 1, "nginx": o.port + 101, "haproxy": o.port + 102, "straum": o.port + 103, "kept": o.port + 104,
+		"upstream": o.port, "sink": o.port + 1, "keepable": o.port + 2, "nginx": o.port + 101, "haproxy": o.port + 102, "straum": o.port + 103, "kept": o.port + 104, "varnish": o.port + 105,
 		"nginx-tls": o.port + 201, "haproxy-tls": o.port + 202, "straum-tls": o.port + 203, "kept-tls": o.port + 204,
 		"nginx-h2c": o.port + 301, "haproxy-h2c": o.port + 302, "straum-h2c": o.port + 103,
 		"syslog": o.port + 514, "nginx-metrics": o.port + 901, "haproxy-metrics": o.port + 902, "metrics": o.port + 903, "kept-metrics": o.port + 904, "redis": o.port + 637,
@@ -68,6 +70,16 @@ func newGround(dir string, o options, files int, bulk int64) (_ *ground, err err
 			return nil, err
 		}
 	}
+	if o.wants(caches) || o.wants(stalls) {
+		if g.keepable, err = startKeepable(g.address("keepable")); err != nil {
+			return nil, err
+		}
+	}
+	if o.wants(stalls) {
+		if g.stalling, err = mountStalling(dir); err != nil {
+			return nil, err
+		}
+	}
 	if g.sink, err = startUploadSink(g.address("sink")); err != nil {
 		return nil, err
 	}
@@ -87,6 +99,12 @@ func (g *ground) close() {
 		if p != nil {
 			p.Stop()
 		}
+	}
+	if g.stalling != nil {
+		g.stalling.close()
+	}
+	if g.keepable != nil {
+		g.keepable.close()
 	}
 	if g.syslog != nil {
 		g.syslog.close()
@@ -120,7 +138,7 @@ func (g *ground) layFiles() error {
 	}
 	words := []string{
 		"@DIR@", g.dir, "@USER@", user,
-		"@FILES@", strconv.Itoa(g.files), "@ISSUER@", issuer, "@AUDIENCE@", audience,
+		"@FILES@", strconv.Itoa(g.files), "@BUDGET@", strconv.Itoa(cacheBudget), "@ISSUER@", issuer, "@AUDIENCE@", audience,
 		// Idle connections share their upstream connections, so far fewer than two files a connection are needed.
 		"@CONNECTIONS@", strconv.Itoa(min(40_000, g.files-500)),
 	}
@@ -130,7 +148,8 @@ func (g *ground) layFiles() error {
 	replacer := strings.NewReplacer(words...)
 	for _, name := range []string{
 		"nginx.conf", "haproxy.cfg", "straum.yaml", "nginx-jwt.conf", "token.lua", "haproxy-jwt.cfg", "straum-jwt.yaml",
-		"nginx-limits.conf", "haproxy-limits.cfg", "straum-limits.yaml", "upstream.conf", "openssl.cnf",
+		"nginx-limits.conf", "haproxy-limits.cfg", "straum-limits.yaml", "nginx-cache.conf", "haproxy-cache.cfg", "straum-cache.yaml", "varnish.vcl", "straum-stall.yaml",
+		"upstream.conf", "openssl.cnf",
 	} {
 		text, err := peers.ReadFile("peers/" + name)
 		if err != nil {
@@ -196,6 +215,8 @@ const (
 	simple setup = ""        // no policies
 	tokens setup = "-jwt"    // asking for tokens
 	limits setup = "-limits" // counting callers
+	caches setup = "-cache"  // caching in memory
+	stalls setup = "-stall"  // caching on a disk that can be stalled
 )
 
 // start runs one gateway on its core, set up in one way, and returns once it accepts connections.
@@ -207,6 +228,8 @@ func (g *ground) start(ctx context.Context, name string, as setup) (*process.Pro
 	switch name {
 	case "nginx", "kept":
 		return g.launch(ctx, name, gatewayCore, nil, "nginx", "-e", filepath.Join(g.dir, name+".err"), "-c", file(name+".conf"), "-g", "daemon off;")
+	case "varnish":
+		return g.startVarnish(ctx)
 	case "haproxy":
 		return g.launch(ctx, name, gatewayCore, nil, "haproxy", "-db", "-f", file("haproxy.cfg"))
 	default:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,15 +190,34 @@ func groundOnFreePorts(t *testing.T, dir string, o options) *ground {
 	return nil
 }
 
+// built is the program as these tests run it, built once for all of them.
+var built struct {
+	once        sync.Once
+	dir, binary string
+	err         error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
 func buildForTest(t *testing.T, g *ground) {
 	t.Helper()
 	if _, err := os.Stat("../cmd/straum/main.go"); errors.Is(err, fs.ErrNotExist) {
 		t.Skip("cmd/straum is not there yet")
 	}
 	t.Chdir("..") // build names the package from the root of the tree
-	binary, err := build(t.Context(), g.dir)
-	if err != nil {
-		t.Fatal(err)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "straum-bench-"); built.err == nil {
+			built.binary, built.err = build(context.Background(), built.dir)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	g.binary = binary
+	g.binary = built.binary
 }

@@ -57,7 +57,7 @@ func parseOptions() options {
 	flag.IntVar(&o.idle, "idle", 15000, "connections in the scenario idle")
 	flag.IntVar(&o.idleTLS, "idletls", 10000, "connections in the scenario idletls")
 	flag.IntVar(&o.tokens, "tokens", 10000, "distinct tokens in the scenarios jwtmany and jwtanew")
-	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0, +1, +101 to +104, +201 to +204, +301, +302, +514 (UDP), +637 and +901 to +904 of 127.0.0.1")
+	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0 to +2, +101 to +105, +201 to +204, +301, +302, +514 (UDP), +637 and +901 to +904 of 127.0.0.1")
 	flag.StringVar(&o.binary, "straum", "", "Straum's binary (default: built from this tree)")
 	flag.StringVar(&o.out, "out", "", "file for the results (default: "+results+" if all gateways and scenarios run, else none)")
 	flag.StringVar(&o.perf, "perf", "", "keep this gateway under load of the first scenario (or the first of -scenarios) for -duration, to look into it")
@@ -137,8 +137,10 @@ func check(o options) error {
 	var missing, install []string
 	for _, need := range []struct{ program, from string }{
 		{"wrk", "wrk"}, {"nginx", "nginx-light"}, {"haproxy", "haproxy"}, {"h2load", "nghttp2-client"}, {"redis-server", "redis-server"},
+		{"varnishd", "varnish"}, {"bindfs", "bindfs"},
 	} {
-		if need.program == "haproxy" && !slices.Contains(o.gateways, "haproxy") || need.program == "redis-server" && !o.wants(limits) {
+		if need.program == "haproxy" && !slices.Contains(o.gateways, "haproxy") || need.program == "redis-server" && !o.wants(limits) ||
+			need.program == "varnishd" && !o.wants(caches) || need.program == "bindfs" && !o.wants(stalls) {
 			continue // nginx is the upstream too, so it is always needed
 		}
 		if _, err := exec.LookPath(need.program); err != nil {

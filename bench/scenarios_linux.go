@@ -26,6 +26,9 @@ type scenario struct {
 	measure     measure
 	guards      string    // path where the gateways ask for tokens and are first seen to refuse bad ones; empty where they do not
 	limits      bool      // the gateways count callers, and are first seen to
+	caches      bool      // the gateways keep answers, and are first seen to
+	only        string    // the one gateway that takes part, empty for all
+	stalls      bool      // that one keeps answers on a disk that can be stalled
 	beside      []variant // taken in turn with the gateways
 	note        string    // what a reader has to know of the figures
 }
@@ -40,6 +43,10 @@ func (s scenario) setup() setup {
 		return tokens
 	case s.limits:
 		return limits
+	case s.caches:
+		return caches
+	case s.stalls:
+		return stalls
 	}
 	return simple
 }
@@ -60,6 +67,9 @@ type turn struct {
 func (s scenario) turns(gateways []string) []turn {
 	var turns []turn
 	for _, name := range gateways {
+		if s.only != "" && s.only != name {
+			continue
+		}
 		turns = append(turns, turn{name, name, s.measure})
 	}
 	for _, v := range s.beside {
@@ -77,6 +87,9 @@ func (s scenario) turns(gateways []string) []turn {
 func (s scenario) check(ctx context.Context, g *ground, gateway string) error {
 	if s.limits {
 		return checkLimits(ctx, g, gateway)
+	}
+	if s.caches || s.stalls {
+		return checkCache(ctx, g, gateway)
 	}
 	if !s.asks() {
 		return nil
@@ -134,6 +147,27 @@ func scenarios() []scenario {
 				{"haproxy, no limit", "haproxy", "haproxy", underCallers(free)},
 			},
 			note: "Each gateway counts by itself; Straum tells what is left besides. leased and exact: Straum counts in Redis, which stands on the load's core.",
+		},
+		{
+			name: "cachehit", title: "Cache hits: 1 KiB from memory, 64 connections", kind: report.Cached, warm: true,
+			measure: hitsUnderWrk(1 << 10), caches: true, beside: varnishToo(), note: varnishNote,
+		},
+		{
+			name: "cachehit64k", title: "Cache hits: 64 KiB from memory, 64 connections", kind: report.Cached, warm: true,
+			measure: hitsUnderWrk(64 << 10), caches: true, beside: varnishToo(), note: varnishNote,
+		},
+		{
+			name: "cachezipf", title: "Cache with room for a tenth: 100,000 URLs of 2 to 14 KiB, asked for by Zipf's law, 64 connections", kind: report.Cached, warm: true,
+			measure: mixUnderWrk(), caches: true, beside: varnishToo(), note: varnishNote + " nginx counts whole blocks of its file system, 4 KiB, and removes what is too much a moment later.",
+		},
+		{
+			name: "cacheherd", title: "Herd: 500 clients at once on one cold URL", kind: report.Herd,
+			measure: measureHerd, caches: true, beside: varnishToo(), note: varnishNote + " The endpoint takes half a second. HAProxy does not hold requests back for one another.",
+		},
+		{
+			name: "cachestall", title: "Another route while the disk under the cache is stalled: 1000 requests/s over 8 connections", kind: report.Latency, warm: true,
+			measure: besideDisk(false), only: "straum", stalls: true, beside: []variant{{"straum, disk stalled", "straum", "straum", besideDisk(true)}},
+			note: "In both rows others ask for what is, or would be, on that disk. Every access to it waits while it is stalled. The figures are those of the other route.",
 		},
 	}
 }

@@ -14,6 +14,9 @@ const (
 	Bulk                   // compared by processor milliseconds a GiB
 	Idle                   // compared by resident bytes a connection
 	Handshakes             // compared by processor microseconds a handshake, its one request included
+	Cached                 // as Requests, with the share that was answered from what is stored
+	Herd                   // as Requests, with how often the endpoint was asked for one answer
+	Latency                // compared by the 99th percentile of what answers took
 )
 
 // Sample is what one gateway did in one round of one scenario. Figures that the scenario's kind lacks stay zero.
@@ -28,12 +31,17 @@ type Sample struct {
 	Disturbed     float64 // share of the round that others, the machine's owner included, had of the gateway's core
 	Used          float64 // share of the round that the gateway itself had of its core
 	Resumed       float64 // share of the handshakes
+	Kept          float64 // share of the requests that reached no endpoint
+	Asked         float64 // requests that reached an endpoint
 }
 
 // cost is the figure that gateways are compared by: lower is better.
 func (s Sample) cost(kind Kind) float64 {
-	if kind == Idle {
+	switch kind {
+	case Idle:
 		return s.PerConnection
+	case Latency:
+		return float64(s.P99) / float64(time.Millisecond)
 	}
 	return s.User + s.System
 }
@@ -117,6 +125,8 @@ func (s *Scenario) summary(gateway string) Sample {
 	sum.P99 = medianOf(samples, func(x Sample) time.Duration { return x.P99 })
 	sum.Used = medianOf(samples, func(x Sample) float64 { return x.Used })
 	sum.Resumed = medianOf(samples, func(x Sample) float64 { return x.Resumed })
+	sum.Kept = medianOf(samples, func(x Sample) float64 { return x.Kept })
+	sum.Asked = medianOf(samples, func(x Sample) float64 { return x.Asked })
 	sum.PerConnection = medianOf(samples, func(x Sample) float64 { return x.PerConnection })
 	return sum
 }

@@ -52,6 +52,12 @@ func (s *Scenario) head() []string {
 		return []string{"gateway", "RSS KiB/connection", "RSS growth MiB", "errors", "peak RSS MiB"}
 	case Handshakes:
 		return []string{"gateway", "CPU µs/handshake", "user", "system", "handshakes a core second", "resumed", "core in use", "p50", "p99", "errors", "peak RSS MiB"}
+	case Cached:
+		return []string{"gateway", "CPU µs/request", "user", "system", "hits", "requests/s", "p50", "p99", "errors", "peak RSS MiB"}
+	case Herd:
+		return []string{"gateway", "CPU µs/request", "user", "system", "endpoint asked", "all answered after", "errors", "peak RSS MiB"}
+	case Latency:
+		return []string{"gateway", "p99 ms", "p50", "requests/s", "errors", "peak RSS MiB"}
 	default:
 		return []string{"gateway", "CPU µs/request", "user", "system", "requests/s", "p50", "p99", "errors", "peak RSS MiB"}
 	}
@@ -70,6 +76,15 @@ func (s *Scenario) row(gateway string) []string {
 		return []string{gateway, fmt.Sprintf("%.1f", s.medianCost(gateway)), fmt.Sprintf("%.1f", sum.User),
 			fmt.Sprintf("%.1f", sum.System), fmt.Sprintf("%.0f", 1e6/s.medianCost(gateway)), percent(sum.Resumed), percent(sum.Used),
 			milliseconds(sum.P50), milliseconds(sum.P99), errors, peak}
+	case Cached:
+		return []string{gateway, fmt.Sprintf("%.1f", s.medianCost(gateway)), fmt.Sprintf("%.1f", sum.User),
+			fmt.Sprintf("%.1f", sum.System), fmt.Sprintf("%.1f %%", 100*sum.Kept), fmt.Sprintf("%.0f", sum.Rate), milliseconds(sum.P50), milliseconds(sum.P99),
+			errors, peak}
+	case Herd:
+		return []string{gateway, fmt.Sprintf("%.1f", s.medianCost(gateway)), fmt.Sprintf("%.1f", sum.User),
+			fmt.Sprintf("%.1f", sum.System), fmt.Sprintf("%.0f", sum.Asked), milliseconds(sum.P99), errors, peak}
+	case Latency:
+		return []string{gateway, fmt.Sprintf("%.2f", s.medianCost(gateway)), milliseconds(sum.P50), fmt.Sprintf("%.0f", sum.Rate), errors, peak}
 	default:
 		return []string{gateway, fmt.Sprintf("%.1f", s.medianCost(gateway)), fmt.Sprintf("%.1f", sum.User),
 			fmt.Sprintf("%.1f", sum.System), fmt.Sprintf("%.0f", sum.Rate), milliseconds(sum.P50), milliseconds(sum.P99),

@@ -26,6 +26,7 @@ type Load struct {
 	Tokens      string        // file of bearer tokens, one a line, sent in turn from the first; empty sends none
 	Callers     string        // the same with names for the field X-Caller, in place of tokens
 	Origin      string        // sent beside either, empty for none
+	Script      string        // further Lua, such as one that makes the requests
 	Env         []string      // added to our own environment
 }
 
@@ -57,6 +58,7 @@ func Run(ctx context.Context, dir string, load Load) (Figures, error) {
 	case load.Callers != "":
 		script += fmt.Sprintf("local file, name, before, origin = %q, \"X-Caller\", \"\", %q\n", load.Callers, load.Origin) + turns
 	}
+	script += load.Script
 	file := filepath.Join(dir, "wrk.lua")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		return Figures{}, err
