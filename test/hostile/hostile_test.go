@@ -6,12 +6,15 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"straum.dev/straum/test/gateway"
 )
+
+func TestMain(m *testing.M) { os.Exit(gateway.Main(m)) }
 
 // TestGateway plays the table against the real program with a recorder behind it.
 func TestGateway(t *testing.T) {
@@ -24,7 +27,7 @@ func TestGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer endpoint.Close()
-	addr := start(t, build(t), endpoint.Addr())
+	addr := start(t, gateway.Program(t), endpoint.Addr())
 	for _, c := range cases {
 		err := Send(addr, &c)
 		if errors.Is(err, syscall.ECONNREFUSED) {
@@ -54,20 +57,10 @@ func TestGateway(t *testing.T) {
 	}
 }
 
-// build makes the program, or skips the test when it cannot be built: why shows elsewhere.
-func build(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "straum")
-	if out, err := exec.Command("go", "build", "-o", program, "straum.dev/straum/cmd/straum").CombinedOutput(); err != nil {
-		t.Skipf("the program cannot be built: %s", out)
-	}
-	return program
-}
-
 // start runs the program in front of an endpoint until the test ends, and returns its address.
 func start(t *testing.T, program, endpoint string) string {
 	t.Helper()
-	addr := free(t)
+	addr := gateway.Free(t)
 	cmd := exec.Command(program, "proxy", "--to", "http://"+endpoint, "--listen", addr)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -83,6 +76,9 @@ func start(t *testing.T, program, endpoint string) string {
 		case <-time.After(patience):
 			cmd.Process.Kill()
 			t.Error("the program does not end when interrupted")
+		}
+		if strings.Contains(out.String(), "DATA RACE") {
+			t.Error("the program has a data race")
 		}
 		if t.Failed() {
 			t.Logf("the program said:\n%s", out.String())
@@ -104,15 +100,4 @@ func start(t *testing.T, program, endpoint string) string {
 			t.Fatalf("the program does not listen: %v", err)
 		}
 	}
-}
-
-// free finds a port that nobody listens on.
-func free(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

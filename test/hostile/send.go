@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long anything is waited for. Nothing is expected to take that long.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // probe is sent behind a case after which the connection has to be alive, to see that the next request is taken for what it is.
 const probe = "GET /probe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

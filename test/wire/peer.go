@@ -16,7 +16,7 @@ import (
 )
 
 // Patience is how long anything is waited for.
-const Patience = 10 * time.Second
+const Patience = 30 * time.Second
 
 // Peer is one side of a connection: the client's, or the endpoint's. One goroutine may read while another writes.
 type Peer struct {
