@@ -51,6 +51,7 @@ func (c *crowd) start(t *testing.T, clients int, paths []string) {
 	for range clients {
 		c.group.Go(func() { c.runClient(t, paths) })
 	}
+	t.Cleanup(c.end) // before the gateway ends, also when the test has failed
 }
 
 func (c *crowd) runClient(t *testing.T, paths []string) {

@@ -33,13 +33,13 @@ func TestFullDisk(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	load("answers while the disk gets full", 300)
+	load("answers while the disk gets full", 120)
 
 	filler := filepath.Join(disk, "filler")
 	if full := fill(t, filler); full == 0 {
 		t.Log("the store has left no byte")
 	}
-	load("answers while others have filled the disk", 300)
+	load("answers while others have filled the disk", 120)
 
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)

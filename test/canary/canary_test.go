@@ -299,7 +299,7 @@ upstreams:
 log: { level: debug, access: { to: %q, addresses: full, query: full, credential: true } }
 admin: { socket: %q, address: %q, token: %q }
 secret: %q
-redis: { addresses: [ %q ], password: "${REDIS_PASSWORD}" }
+redis: { addresses: [ %q ], password: "${REDIS_PASSWORD}", budget: 1s }
 consumers:
   - id: acme
     credentials:
@@ -325,6 +325,7 @@ routes:
       - oidc: { issuer: %[12]q, client_id: shop, client_secret: "file:%[16]s", cookie: session, redirect_path: /app/callback, login_path: /app/login, logout_path: /app/logout, forward: access_token }
 `, listen, app.Listener.Addr(), access, socket, page, admin, ring, store, k.Hash, hash, signing, o.URL, tokenSecret+tokenSecret, hook, c.new("client secret of introspection"), secretFile)
 	g := gateway.Start(t, config, gateway.Env("REDIS_PASSWORD="+redisPassword))
+	gateway.Await(t, "the store", func() bool { return g.Number("straum_policy_redis_up") == 1 })
 
 	jar, _ := cookiejar.New(nil) // never fails
 	browser := &http.Client{Jar: jar, Timeout: gateway.Patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
