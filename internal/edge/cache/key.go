@@ -90,9 +90,6 @@ func appendURL(b []byte, x *exchange.Exchange, p *Parts) []byte {
 	return b
 }
 
-// urlOf is appendURL for one that is kept.
-func urlOf(x *exchange.Exchange, p *Parts) string { return string(appendURL(nil, x, p)) }
-
 // portOf is the port without zeros before it, empty for the scheme's own.
 func portOf(r *exchange.Request) string {
 	port := r.Port

@@ -373,3 +373,6 @@ func BenchmarkKey(b *testing.B) {
 		})
 	}
 }
+
+// urlOf is appendURL for one that is kept.
+func urlOf(x *exchange.Exchange, p *Parts) string { return string(appendURL(nil, x, p)) }
