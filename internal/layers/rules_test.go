@@ -6,7 +6,7 @@ var rows = []row{
 	{"0", "leaves", []string{"internal/acme", "internal/clock", "internal/bufpool", "internal/document", "internal/memlimit", "internal/edge/fault", "internal/edge/grammar", "internal/edge/pace", "internal/edge/socket", "internal/config", "internal/certificate", "internal/staple", "internal/ticket", "internal/profile",
 		"internal/consumer", "internal/keyring", "internal/fetch", "internal/token", "internal/keyset", "internal/redis", "internal/redistest",
 		"internal/introspect", "internal/session", "internal/condition", "internal/openid", "internal/replay",
-		"internal/limit", "internal/quota", "internal/ban", "internal/nft", "internal/jsonedit", "internal/schema", "internal/openapi", "internal/waf"}},
+		"internal/chart", "internal/limit", "internal/quota", "internal/ban", "internal/nft", "internal/jsonedit", "internal/schema", "internal/openapi", "internal/waf"}},
 	{"1", "the traveller", []string{"internal/edge/exchange"}},
 	{"2", "contracts and decisions", []string{
 		"internal/edge/policy", "internal/edge/wire/*", "internal/edge/route", "internal/edge/cache/**", "internal/edge/balance",
