@@ -26,6 +26,7 @@ func check(c *Config, problems *document.Problems) {
 		k.listeners()
 		k.acme()
 		k.process()
+		k.sandbox()
 	}
 }
 

@@ -35,6 +35,7 @@ type Config struct {
 	Cache   Cache           `yaml:"cache" doc:"Where answers are kept of routes with the policy cache."`
 	Secret  document.Secret `yaml:"secret" doc:"What keys of sealed cookies and of hashed identities are derived from, at least 32 bytes; the same for every gateway of a fleet. Made once and kept in state when left out. Best written as ${VARIABLE} or file:/path."`
 	Stop    Shutdown        `yaml:"shutdown" doc:"How to stop."`
+	Sandbox Sandbox         `yaml:"sandbox" doc:"What the process keeps of its rights once it serves; in force from the start to the end of the process, whatever later configurations say. off gives nothing up."`
 
 	Node document.Node `yaml:",self"` // the main file
 

@@ -140,8 +140,12 @@ func (l *loader) include(main *document.Document) {
 		}
 		paths, err := l.opt.Glob(pattern)
 		switch {
-		case err != nil:
+		case errors.Is(err, filepath.ErrBadPattern):
 			l.problems.Add(at.Errorf("the glob cannot be used: %s; * ? and [a-z] are special, \\ makes them plain", cause(err)))
+			continue
+		case err != nil:
+			l.problems.Add(at.Errorf("found %q; %s", pattern, cause(err)))
+			l.lost = true
 			continue
 		case len(paths) == 0 && !strings.ContainsAny(pattern, `*?[\`):
 			l.problems.Add(at.Errorf("the file %s is not there", pattern))
@@ -199,7 +203,7 @@ func (l *loader) merge(at document.Node, path string) {
 }
 
 // mainOnly are the keys of Config that are not in Part; a test holds it against the types.
-var mainOnly = []string{"include", "log", "metrics", "admin", "acme", "state", "bans", "redis", "cache", "secret", "shutdown"}
+var mainOnly = []string{"include", "log", "metrics", "admin", "acme", "state", "bans", "redis", "cache", "secret", "shutdown", "sandbox"}
 
 // Redacted is the configuration in force: every default written out, includes merged, secrets replaced.
 func (c *Config) Redacted() document.View {

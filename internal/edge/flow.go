@@ -342,8 +342,10 @@ func (t *trip) done() {
 	t.codec.Account(x)
 	x.Times.Done = clock.Now()
 	x.Settle()
-	for _, o := range t.listener.edge.observers {
-		o.Observe(x)
+	if !x.Conn.Own {
+		for _, o := range t.listener.edge.observers {
+			o.Observe(x)
+		}
 	}
 	t.finish()
 }

@@ -44,6 +44,7 @@ type Compiled struct {
 	needsKeys bool
 	asked     map[string]bool // upstreams that policies send to
 	read      []string        // files that policies have asked for
+	readBy    map[string]*config.Policy
 	upstreams []compiledUpstream
 	table     *route.Table
 	routes    []compiledRoute // by the index the table gives
@@ -57,7 +58,7 @@ type Slot func(name string) int
 // Compile compiles a configuration that config.Load has accepted. kinds is chain.Order. The error is *document.Problems with every
 // mistake found.
 func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
-	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{asked: map[string]bool{}}, read: map[string]bool{}, cautions: map[document.Node]*caution{}}
+	k := compiler{config: c, kinds: placed(kinds), out: &Compiled{asked: map[string]bool{}}, read: map[string]*config.Policy{}, cautions: map[document.Node]*caution{}}
 	for i := range c.Listeners {
 		k.listener(&c.Listeners[i])
 	}
@@ -79,7 +80,7 @@ func Compile(c *config.Config, kinds []policy.Kind) (*Compiled, error) {
 	if err := k.problems.Err(); err != nil {
 		return nil, err
 	}
-	k.out.read = slices.Sorted(maps.Keys(k.read))
+	k.out.read, k.out.readBy = slices.Sorted(maps.Keys(k.read)), k.read
 	return k.out, nil
 }
 
@@ -90,9 +91,9 @@ type compiler struct {
 	out      *Compiled
 	problems document.Problems
 
-	read       map[string]bool // files that policies have asked for
-	mistake    string          // in the policies on every route, empty for none
-	everyRoute []chain.Use     // those policies, or what stands in for them after a mistake
+	read       map[string]*config.Policy // files that policies have asked for, and which was the first to
+	mistake    string                    // in the policies on every route, empty for none
+	everyRoute []chain.Use               // those policies, or what stands in for them after a mistake
 	cautions   map[document.Node]*caution
 }
 
@@ -220,4 +221,37 @@ func (c *Compiled) Files() (files []string) {
 		add(file)
 	}
 	return files
+}
+
+// At is where the configuration names one of Files for a policy: the option, else the policy. It is zero for other files.
+func (c *Compiled) At(file string) document.Node {
+	p := c.readBy[file]
+	if p == nil {
+		return document.Node{}
+	}
+	if at, ok := named(p.Options, p.Options.Any(), func(text string) bool { return config.Beside(p.Node, text) == file }); ok {
+		return at
+	}
+	return p.Blame()
+}
+
+// named finds the text in what is written at a node that is meant.
+func named(at document.Node, written any, meant func(string) bool) (document.Node, bool) {
+	switch written := written.(type) {
+	case string:
+		return at, meant(written)
+	case []any:
+		for i, v := range written {
+			if found, ok := named(at.At(i), v, meant); ok {
+				return found, true
+			}
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(written)) {
+			if found, ok := named(at.At(key), written[key], meant); ok {
+				return found, true
+			}
+		}
+	}
+	return at, false
 }

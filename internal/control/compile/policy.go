@@ -107,7 +107,9 @@ type options struct {
 // Beside implements policy.Options.
 func (o *options) Beside(path string) string {
 	path = config.Beside(o.written.Node, path)
-	o.compiler.read[path] = true
+	if o.compiler.read[path] == nil {
+		o.compiler.read[path] = o.written
+	}
 	return path
 }
 

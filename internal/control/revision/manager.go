@@ -74,6 +74,7 @@ type Options struct {
 	Secure    Secure
 	World     World
 	Slots     Slots
+	Told      func(State) // is told of the state after each load that met something new; may be nil
 
 	Log *slog.Logger
 	Now func() time.Time // nil is time.Now
@@ -177,6 +178,7 @@ func (m *Manager) load(cause string, known func(digest string) bool) (changed bo
 		after.Refused++
 		after.LastError = err
 		m.state.Store(&after)
+		m.told(after)
 		m.tellRefused(cause, before.InForce, err)
 		return false, err
 	}
@@ -185,10 +187,17 @@ func (m *Manager) load(cause string, known func(digest string) bool) (changed bo
 	after.LastError = nil
 	after.InForce = next
 	m.state.Store(&after)
+	m.told(after)
 	listeners, routes, upstreams, endpoints := next.Compiled.Counts()
 	m.o.Log.Info("configuration in force", "revision", next.Number, "cause", cause, "listeners", listeners, "routes", routes,
 		"upstreams", upstreams, "endpoints", endpoints, "took", m.o.Now().Sub(began).Round(time.Microsecond).String())
 	return true, nil
+}
+
+func (m *Manager) told(s State) {
+	if m.o.Told != nil {
+		m.o.Told(s)
+	}
 }
 
 // Check reads and compiles a configuration and touches nothing.

@@ -82,6 +82,8 @@ type Conn struct {
 	Peer     netip.AddrPort // who is connected, or whom a trusted PROXY header named; invalid on a unix socket
 	Local    netip.AddrPort
 	Listener string
+	// Own says that it is a visit of the gateway to itself, to see whether the listener is served. What comes on it is answered and not told.
+	Own bool
 	// Secure says that the client speaks TLS with us.
 	Secure bool
 	// TLS is what the handshake with us settled, nil when there was none.

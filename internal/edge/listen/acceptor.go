@@ -50,7 +50,7 @@ func (a *acceptor) accept() {
 		nc, err := a.next()
 		switch {
 		case err == nil:
-			if l.drops(nc) {
+			if !set.visits(nc) && l.drops(nc) {
 				a.clear()
 				continue
 			}

@@ -39,17 +39,23 @@ func (l *listener) admit(nc net.Conn, shard int) {
 		l.gone()
 		return
 	}
-	l.accepted.Add(1)
+	own := l.set.visits(nc)
+	if own {
+		l.set.arrived.Store(true)
+	} else {
+		l.accepted.Add(1)
+	}
 	settings := l.settings.Load()
 	c := &conn{l: l, settings: settings, sock: sock, born: clock.Now(), info: exchange.Conn{
 		ID:       l.set.ids.Add(1),
+		Own:      own,
 		Peer:     sock.Peer(),
 		Local:    sock.Local(),
 		Listener: settings.Name,
 		Shard:    shard,
 	}}
 	// A trusted proxy speaks for many clients; whom it speaks for now is only known behind its header.
-	proxied := settings.Proxy != nil && (sock.Unix() || settings.Proxy.Contains(c.info.Peer.Addr()))
+	proxied := !own && settings.Proxy != nil && (sock.Unix() || settings.Proxy.Contains(c.info.Peer.Addr()))
 	if !proxied && !c.count() {
 		c.refuse()
 		sock.Close()
@@ -63,7 +69,7 @@ func (l *listener) admit(nc net.Conn, shard int) {
 
 // count counts c for its client and says whether the client may have one more.
 func (c *conn) count() bool {
-	if c.settings.MaxPerClient == 0 || !c.info.Peer.IsValid() {
+	if c.settings.MaxPerClient == 0 || !c.info.Peer.IsValid() || c.info.Own {
 		return true
 	}
 	key := clientKey(c.info.Peer.Addr())
@@ -188,7 +194,7 @@ func (c *conn) proxyTrouble(err error) {
 func (c *conn) serve() {
 	l, gate := c.l, c.settings.gate // c is not ours any more once it is parked
 	defer l.running.Add(-1)
-	for c.guard(c.session.Serve) {
+	for c.converse() {
 		if first, ok := c.session.(Opening); ok {
 			if next := first.Successor(); next != nil {
 				c.session = next // what the first one held is not needed any more
@@ -196,7 +202,7 @@ func (c *conn) serve() {
 		}
 		if gate.Draining() {
 			if c.lastCall() {
-				c.guard(c.session.Serve)
+				c.converse()
 			}
 			break
 		}
@@ -213,6 +219,16 @@ func (c *conn) serve() {
 		}
 	}
 	c.end()
+}
+
+// converse has the session deal with what the client says.
+func (c *conn) converse() bool {
+	before := c.info.Requests
+	goOn := c.guard(c.session.Serve)
+	if c.info.Requests != before && !c.info.Own && !c.l.lively.Load() {
+		c.l.lively.Store(true)
+	}
+	return goOn
 }
 
 // guard does something for the connection. A panic in it is a mistake of ours: it costs this connection and nothing else.

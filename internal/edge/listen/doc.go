@@ -13,6 +13,8 @@
 // Nothing is lost: when a limit is reached or the process runs out of descriptors, accepting pauses and connections wait in the
 // kernel's queue; a listener that goes away empties that queue before it closes.
 //
+// The gateway looks after itself: it visits its own listeners to see whether they are served (visit.go).
+//
 // The package refuses to read requests, to know HTTP beyond one canned refusal, and to read configuration.
 package listen
 

@@ -153,8 +153,10 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 		if !cut {
 			outcome = c.explain(err)
 		}
-		h.counts[outcome].Add(1)
-		c.report(outcome)
+		if !c.info.Own {
+			h.counts[outcome].Add(1)
+			c.report(outcome)
+		}
 		// A stranger can make any number of these: they are for whoever looks for a cause, and cost nobody else anything.
 		if c.l.set.log.Enabled(context.Background(), slog.LevelDebug) {
 			c.l.log(slog.LevelDebug, "a handshake failed", slog.String("outcome", outcome.String()), slog.Any("cause", err),
@@ -176,9 +178,11 @@ func (c *conn) secure(t *TLS, early []byte) bool {
 	if len(state.VerifiedChains) > 0 {
 		c.info.TLS.Client = state.PeerCertificates[0]
 	}
-	if state.DidResume {
+	switch {
+	case c.info.Own:
+	case state.DidResume:
 		h.counts[Resumed].Add(1)
-	} else {
+	default:
 		h.counts[Full].Add(1)
 	}
 	return true

@@ -13,7 +13,8 @@ type listener struct {
 	settings atomic.Pointer[inForce]
 	running  atomic.Int64 // connections that hold a goroutine
 	draining atomic.Bool
-	row      row // the lot's
+	seen     atomic.Bool // a visit of our own was answered, see visit.go
+	row      row         // the lot's
 	clients  clients
 	// handshakes of TLS under way.
 	handshakes handshakes
@@ -28,6 +29,7 @@ type listener struct {
 	troubles   [troubleKinds]episode
 	pauses     [pauseKinds]atomic.Uint64
 	accepted   atomic.Uint64
+	lively     atomic.Bool // requests of a client were served since a visit began; hardly ever written, so that nobody's cache line moves
 	refused    atomic.Uint64
 	dropped    atomic.Uint64
 	evicted    atomic.Uint64

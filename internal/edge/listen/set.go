@@ -23,6 +23,12 @@ type Set struct {
 	ids  atomic.Uint64 // the last connection's
 	cut  chan struct{} // closed when the time to drain is over
 
+	// visitor is the address of a visit of our own that is under way, nil when there is none; see visit.go.
+	visitor  atomic.Pointer[string]
+	arrived  atomic.Bool // it was accepted
+	visiting sync.Mutex  // held for one round of visits
+	turn     int         // with whom the next round begins, if there are as many; guarded by visiting
+
 	relieve func()       // may be nil
 	guard   Guard        // may be nil
 	turns   socket.Turns // of handshakes that compute: one for each processor, so that a flood of them delays others by one at most
