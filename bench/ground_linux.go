@@ -40,7 +40,7 @@ type ground struct {
 
 func newGround(dir string, o options, files int, bulk int64) (_ *ground, err error) {
 	g := &ground{dir: dir, binary: o.binary, files: files, bulk: bulk, ports: map[string]int{
-		"upstream": o.port, "sink": o.port + 1, "keepable": o.port + 2, "nginx": o.port + 101, "haproxy": o.port + 102, "straum": o.port + 103, "kept": o.port + 104, "varnish": o.port + 105,
+		"upstream": o.port, "sink": o.port + 1, "keepable": o.port + 2, "target": o.port + 3, "target-h2c": o.port + 4, "nginx": o.port + 101, "haproxy": o.port + 102, "straum": o.port + 103, "kept": o.port + 104, "varnish": o.port + 105,
 		"nginx-tls": o.port + 201, "haproxy-tls": o.port + 202, "straum-tls": o.port + 203, "kept-tls": o.port + 204,
 		"nginx-h2c": o.port + 301, "haproxy-h2c": o.port + 302, "straum-h2c": o.port + 103,
 		"syslog": o.port + 514, "nginx-metrics": o.port + 901, "haproxy-metrics": o.port + 902, "metrics": o.port + 903, "kept-metrics": o.port + 904, "redis": o.port + 637,
@@ -149,7 +149,7 @@ func (g *ground) layFiles() error {
 	for _, name := range []string{
 		"nginx.conf", "haproxy.cfg", "straum.yaml", "nginx-jwt.conf", "token.lua", "haproxy-jwt.cfg", "straum-jwt.yaml",
 		"nginx-limits.conf", "haproxy-limits.cfg", "straum-limits.yaml", "nginx-cache.conf", "haproxy-cache.cfg", "straum-cache.yaml", "varnish.vcl", "straum-stall.yaml",
-		"upstream.conf", "openssl.cnf",
+		"upstream.conf", "target.conf", "openssl.cnf",
 	} {
 		text, err := peers.ReadFile("peers/" + name)
 		if err != nil {

@@ -57,7 +57,7 @@ func parseOptions() options {
 	flag.IntVar(&o.idle, "idle", 15000, "connections in the scenario idle")
 	flag.IntVar(&o.idleTLS, "idletls", 10000, "connections in the scenario idletls")
 	flag.IntVar(&o.tokens, "tokens", 10000, "distinct tokens in the scenarios jwtmany and jwtanew")
-	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0 to +2, +101 to +105, +201 to +204, +301, +302, +514 (UDP), +637 and +901 to +904 of 127.0.0.1")
+	flag.IntVar(&o.port, "port", 9000, "first port: the bench takes +0 to +4, +101 to +105, +201 to +204, +301, +302, +514 (UDP), +637 and +901 to +904 of 127.0.0.1")
 	flag.StringVar(&o.binary, "straum", "", "Straum's binary (default: built from this tree)")
 	flag.StringVar(&o.out, "out", "", "file for the results (default: "+results+" if all gateways and scenarios run, else none)")
 	flag.StringVar(&o.perf, "perf", "", "keep this gateway under load of the first scenario (or the first of -scenarios) for -duration, to look into it")
@@ -82,7 +82,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if slices.Contains(o.gateways, "straum") && o.binary == "" {
+	if (slices.Contains(o.gateways, "straum") || o.generates()) && o.binary == "" {
 		if o.binary, err = build(ctx, dir); err != nil {
 			return err
 		}
@@ -128,6 +128,9 @@ func check(o options) error {
 			return fmt.Errorf("scenario %q is unknown; there are %s", name, strings.Join(scenarioNames(), ", "))
 		}
 	}
+	if o.perf != "" && o.generates() {
+		return fmt.Errorf("found -perf with a scenario of load generators; it looks into gateways")
+	}
 	if o.rounds < 1 || o.idle < 1 || o.idleTLS < 1 || o.tokens < 1 || o.duration < time.Second {
 		return fmt.Errorf("found -rounds %d, -idle %d, -idletls %d, -tokens %d, -duration %s; the first four must be 1 or more, the last 1s or more", o.rounds, o.idle, o.idleTLS, o.tokens, o.duration)
 	}
@@ -169,6 +172,11 @@ func nginxHas(module string) bool {
 // installed.
 func (o options) wants(as setup) bool {
 	return slices.ContainsFunc(scenarios(), func(s scenario) bool { return s.setup() == as && slices.Contains(o.scenarios, s.name) })
+}
+
+// generates tells whether straum load is measured.
+func (o options) generates() bool {
+	return slices.ContainsFunc(scenarios(), func(s scenario) bool { return s.generators != nil && slices.Contains(o.scenarios, s.name) })
 }
 
 // build compiles Straum the way it is shipped.

@@ -24,13 +24,14 @@ type scenario struct {
 	tls         bool // what is negotiated is checked first, and noted
 	warm        bool // send requests before the first round, so that pools and heaps are as they stay
 	measure     measure
-	guards      string    // path where the gateways ask for tokens and are first seen to refuse bad ones; empty where they do not
-	limits      bool      // the gateways count callers, and are first seen to
-	caches      bool      // the gateways keep answers, and are first seen to
-	only        string    // the one gateway that takes part, empty for all
-	stalls      bool      // that one keeps answers on a disk that can be stalled
-	beside      []variant // taken in turn with the gateways
-	note        string    // what a reader has to know of the figures
+	guards      string      // path where the gateways ask for tokens and are first seen to refuse bad ones; empty where they do not
+	limits      bool        // the gateways count callers, and are first seen to
+	caches      bool        // the gateways keep answers, and are first seen to
+	only        string      // the one gateway that takes part, empty for all
+	stalls      bool        // that one keeps answers on a disk that can be stalled
+	beside      []variant   // taken in turn with the gateways
+	generators  []generator // what is compared is no gateway but what makes load; nil for all other scenarios
+	note        string      // what a reader has to know of the figures
 }
 
 // asks says whether the gateways run with the configuration that asks for tokens.
@@ -169,6 +170,14 @@ func scenarios() []scenario {
 			measure: besideDisk(false), only: "straum", stalls: true, beside: []variant{{"straum, disk stalled", "straum", "straum", besideDisk(true)}},
 			note: "In both rows others ask for what is, or would be, on that disk. Every access to it waits while it is stalled. The figures are those of the other route.",
 		},
+		{
+			name: "loadh1", title: "Load generators: HTTP/1.1, small JSON from nginx, 64 connections", kind: report.Generators, generators: overHTTP1(),
+			note: "The target has the gateways' core. straum, 20,000/s: an open loop, which sleeps and wakes for nearly each request; nothing else here can be told a rate.",
+		},
+		{
+			name: "loadh2", title: "Load generators: HTTP/2 in the clear, small JSON from nginx, 8 connections with 32 streams each", kind: report.Generators, generators: overHTTP2(),
+			note: "The target has the gateways' core.",
+		},
 	}
 }
 
@@ -183,6 +192,9 @@ func scenarioNames() []string {
 // runScenario starts every gateway afresh and takes them in turn, round by round. Those whose turn it is not have no
 // work, so they cost the one at work nothing.
 func runScenario(ctx context.Context, g *ground, s scenario, o options) (*report.Scenario, error) {
+	if s.generators != nil {
+		return runGenerators(ctx, g, s, o)
+	}
 	running, logged := map[string]*process.Process{}, map[string]int64{}
 	defer func() {
 		for _, p := range running {

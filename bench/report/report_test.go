@@ -86,6 +86,21 @@ func TestHandshakesShowWhatACoreDoes(t *testing.T) {
 	}
 }
 
+func TestGeneratorsHaveTheirOwnTable(t *testing.T) {
+	s := &Scenario{Title: "Generators", Kind: Generators}
+	s.Add("straum", Sample{User: 1, System: 3, Rate: 1000, P50: time.Millisecond, Disturbed: 0.5})
+	s.Add("wrk", Sample{User: 2, System: 3, Rate: 1000})
+	got := s.Markdown("straum")
+	for _, want := range []string{
+		"| load   | CPU µs/request | user | system | requests/s |     p50 | p99 | errors |\n", "| straum |            4.0 |  1.0 |    3.0 |       1000 | 1.00 ms |   - |      0 |",
+		"**0.80**", "50 % of the load's core",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
 func TestDisturbanceIsShown(t *testing.T) {
 	s := threeRounds()
 	s.Add("straum", Sample{Disturbed: 0.07})

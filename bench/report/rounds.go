@@ -17,6 +17,7 @@ const (
 	Cached                 // as Requests, with the share that was answered from what is stored
 	Herd                   // as Requests, with how often the endpoint was asked for one answer
 	Latency                // compared by the 99th percentile of what answers took
+	Generators             // as Requests, of what makes load; memory is not looked at
 )
 
 // Sample is what one gateway did in one round of one scenario. Figures that the scenario's kind lacks stay zero.

@@ -31,7 +31,11 @@ func (s *Scenario) Markdown(subject string) string {
 		fmt.Fprintf(&b, "\n%s\n", s.Note)
 	}
 	if disturbed := s.disturbed(); disturbed >= quiet {
-		fmt.Fprintf(&b, "\nOthers had up to %.0f %% of the gateway's core in a round: read these figures with care.\n", 100*disturbed)
+		whose := "gateway"
+		if s.Kind == Generators {
+			whose = "load"
+		}
+		fmt.Fprintf(&b, "\nOthers had up to %.0f %% of the %s's core in a round: read these figures with care.\n", 100*disturbed, whose)
 	}
 	return b.String()
 }
@@ -56,6 +60,8 @@ func (s *Scenario) head() []string {
 		return []string{"gateway", "CPU µs/request", "user", "system", "hits", "requests/s", "p50", "p99", "errors", "peak RSS MiB"}
 	case Herd:
 		return []string{"gateway", "CPU µs/request", "user", "system", "endpoint asked", "all answered after", "errors", "peak RSS MiB"}
+	case Generators:
+		return []string{"load", "CPU µs/request", "user", "system", "requests/s", "p50", "p99", "errors"}
 	case Latency:
 		return []string{"gateway", "p99 ms", "p50", "requests/s", "errors", "peak RSS MiB"}
 	default:
@@ -83,6 +89,9 @@ func (s *Scenario) row(gateway string) []string {
 	case Herd:
 		return []string{gateway, fmt.Sprintf("%.1f", s.medianCost(gateway)), fmt.Sprintf("%.1f", sum.User),
 			fmt.Sprintf("%.1f", sum.System), fmt.Sprintf("%.0f", sum.Asked), milliseconds(sum.P99), errors, peak}
+	case Generators:
+		return []string{gateway, fmt.Sprintf("%.1f", s.medianCost(gateway)), fmt.Sprintf("%.1f", sum.User), fmt.Sprintf("%.1f", sum.System), fmt.Sprintf("%.0f", sum.Rate),
+			milliseconds(sum.P50), milliseconds(sum.P99), errors}
 	case Latency:
 		return []string{gateway, fmt.Sprintf("%.2f", s.medianCost(gateway)), milliseconds(sum.P50), fmt.Sprintf("%.0f", sum.Rate), errors, peak}
 	default:

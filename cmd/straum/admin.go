@@ -19,9 +19,10 @@ func (g *gateway) newAdmin(b build, started time.Time) *admin.Admin {
 		Secure:    g.secure.status,
 		Consumers: g.world.consumers.Load,
 		Attention: func() []admin.Reason {
-			return append(append(g.world.attention(), g.caches.attention()...), g.bans.attention()...)
+			return append(append(g.world.attention(), g.caches.attention()...), append(g.bans.attention(), g.sandbox.attention()...)...)
 		},
 		Bans: g.bans, KernelBans: g.bans.kernel, Operator: g.bans.operator,
+		Box:   g.boxed,
 		Cache: g.caches, Explain: g.edge.Explain,
 		Exchanges: g.metrics.Summary,
 		AccessLog: g.access.Stats,

@@ -8,9 +8,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/box/notify"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/control/admin"
 	"straum.dev/straum/internal/control/revision"
@@ -43,13 +46,17 @@ type gateway struct {
 	doors     *doors
 	revisions *revision.Manager
 	admin     *admin.Admin
+	sandbox   *confinement
+	box       *watched
+	manager   *notify.Manager // nil when no service manager has started us
+	starting  atomic.Bool
 	draining  atomic.Bool
 }
 
 // assemble builds and joins the parts, from those that need nothing to those that need all. Nothing listens yet: that begins with
 // the first revision. first is the configuration for what cannot change later: the format of the log and the room for its lines.
 func assemble(first *config.Config, source revision.Source, to io.Writer) (*gateway, error) {
-	g := &gateway{}
+	g := &gateway{manager: notify.Of(os.LookupEnv, os.Getpid())}
 	shards := runtime.GOMAXPROCS(0) // as many as a listener has sockets
 
 	// What is logged about the gateway itself.
@@ -91,12 +98,14 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 	g.secure = newSecure(g.log, config.Beside(first.Node, first.State))
 	g.caches = newCaches(g.log, config.Beside(first.Node, first.State))
 	g.world = newWorld(g.log, config.Beside(first.Node, first.State), g.caches)
+	g.sandbox = &confinement{log: g.log}
+	g.world.reachable = g.sandbox.compiled
 	g.doors = &doors{listeners: g.listeners, edge: g.edge, secure: g.secure, bans: g.bans}
 
 	// The configuration in force, which tells all of the above what to do.
 	settings := &process{log: g.log, level: level, access: g.access}
 	g.revisions = revision.New(revision.Options{
-		Source:    source,
+		Source:    g.sandbox.source(source),
 		Kinds:     chain.Order,
 		Policies:  chain.Schemas(chain.Order),
 		Getenv:    os.LookupEnv,
@@ -106,13 +115,15 @@ func assemble(first *config.Config, source revision.Source, to io.Writer) (*gate
 		Process:   settings,
 		Secure:    g.secure,
 		World:     g.world,
+		Told:      func(s revision.State) { g.manager.Status(told(&s)) },
 		Slots:     revision.Slots{Routes: g.metrics.Routes.Of, Upstreams: g.metrics.Upstreams.Of},
 		Log:       g.log,
 	})
+	g.box = newWatched(box.Here(), first, g.metrics.Exchanges)
 	g.metrics.Show(g.sources())
 
 	// What monitors look at, and where operators give orders. Where they are served is the configuration's to say, too.
-	g.status = status.New(status.Options{Metrics: g.metrics.Registry(), Checks: []status.Check{{Name: "configuration", Ready: g.configured}}, Aids: []status.Check{{Name: "redis", Ready: g.world.storeReady}},
+	g.status = status.New(status.Options{Metrics: g.metrics.Registry(), Checks: []status.Check{{Name: "configuration", Ready: g.configured}, {Name: "start", Ready: g.started}}, Aids: []status.Check{{Name: "redis", Ready: g.world.storeReady}},
 		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelWarn)})
 	g.admin = g.newAdmin(build, time.Now())
 	g.page = &page{log: g.log, status: g.status}
@@ -125,10 +136,18 @@ func (g *gateway) configured() (bool, string) {
 	return g.revisions.State().InForce != nil, "no configuration is in force yet"
 }
 
+// started is another: what is done once at the start stops all threads for some milliseconds.
+func (g *gateway) started() (bool, string) {
+	return !g.starting.Load(), "the sandbox is not entered yet"
+}
+
 // unready is what keeps the gateway from being ready.
 func (g *gateway) unready() (all []admin.Reason) {
 	if ok, why := g.configured(); !ok {
 		all = append(all, admin.Reason{Check: "configuration", Reason: why})
+	}
+	if ok, why := g.started(); !ok {
+		all = append(all, admin.Reason{Check: "start", Reason: why})
 	}
 	if g.draining.Load() {
 		all = append(all, admin.Reason{Check: "draining", Reason: "the gateway is stopping"})
@@ -160,6 +179,7 @@ func (g *gateway) close(ctx context.Context) {
 	}
 	g.admin.Close(flush)
 	g.page.stop()
+	g.box.close()
 }
 
 func newLogger(o *config.Log, level *slog.LevelVar, to io.Writer) *slog.Logger {
@@ -186,7 +206,7 @@ type process struct {
 func (p *process) Apply(c *config.Config) error {
 	err := p.apply(c)
 	if err == nil {
-		p.tellLater(&c.Log, c.State)
+		p.tellLater(c)
 		p.applied = c
 		return nil
 	}
@@ -199,14 +219,17 @@ func (p *process) Apply(c *config.Config) error {
 }
 
 // tellLater warns of changes that wait for the next start.
-func (p *process) tellLater(l *config.Log, state string) {
+func (p *process) tellLater(c *config.Config) {
 	if p.applied == nil {
 		return
 	}
-	if p.applied.State != state {
+	if p.applied.State != c.State {
 		p.log.Warn("state is as it was; a change of it takes effect at the next start")
 	}
-	if was := &p.applied.Log; was.Format != l.Format || was.Access.Buffer != l.Access.Buffer {
+	if was, s := &p.applied.Sandbox, &c.Sandbox; was.Off != s.Off || was.Required != s.Required || !slices.Equal(was.Read, s.Read) || !slices.Equal(was.Write, s.Write) {
+		p.log.Warn("the sandbox is as it was; a change of it takes effect at the next start")
+	}
+	if was, l := &p.applied.Log, &c.Log; was.Format != l.Format || was.Access.Buffer != l.Access.Buffer {
 		p.log.Warn("log.format and log.access.buffer are as they were; a change of them takes effect at the next start")
 	}
 }

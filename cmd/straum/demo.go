@@ -106,7 +106,7 @@ func (d *stage) close() {
 
 func (d *stage) config() string {
 	return strings.NewReplacer("GATEWAY", d.gateway, "ONE", d.endpoints[0].address, "TWO", d.endpoints[1].address, "PROMPTER", d.prompter.address,
-		"ACCESS", d.access, "METRICS", d.metrics, "SOCKET", d.socket).Replace(`# The demo's configuration. Change it and save: it is put in force at once, or refused and told on the terminal.
+		"ACCESS", d.access, "TEMPORARY", strconv.Quote(os.TempDir()), "METRICS", d.metrics, "SOCKET", d.socket).Replace(`# The demo's configuration. Change it and save: it is put in force at once, or refused and told on the terminal.
 listeners:
   - address: GATEWAY
 
@@ -133,6 +133,7 @@ routes:
 log: { format: text, access: { to: ACCESS } }
 metrics: { address: METRICS }
 admin: { socket: SOCKET }
+sandbox: { write: [TEMPORARY] } # where this directory is removed at the end
 `)
 }
 

@@ -39,7 +39,9 @@ func run() int {
 	if !errors.As(err, &c) {
 		c = &coded{exitUsage, fmt.Errorf("%s; see %s --help", misuse(err), command.CommandPath())}
 	}
-	tell(c.err)
+	if c.err != nil { // a command that said everything itself has a code alone
+		tell(c.err)
+	}
 	return c.code
 }
 
@@ -132,7 +134,7 @@ policies in one strict YAML file, and everything else measured and explained.
 		SilenceUsage:  true,
 	}
 	root.AddCommand(newRun(), newProxy(), newDemo(), newCheck(), newRoutes(), newSchema(), newVersion(),
-		newStatus(), newUpstreams(), newCertificates(), newCredentials(), newBan(), newCache(), newReload(), newConfig(), newKey())
+		newStatus(), newUpstreams(), newCertificates(), newCredentials(), newBan(), newCache(), newReload(), newConfig(), newKey(), newDoctor(), newTune(), newLoad(), newCapacity(), newRehearse())
 	return root
 }
 

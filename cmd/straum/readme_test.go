@@ -30,6 +30,7 @@ func TestPages(t *testing.T) {
 		"upstreams.md":  {4, 2},
 		"http.md":       {1, 0},
 		"operations.md": {1, 1},
+		"tuning.md":     {0, 1},
 	} {
 		configurations, commands := checkPage(t, filepath.Join("../../docs", page))
 		if configurations < least.configurations || commands < least.commands {

@@ -16,6 +16,7 @@ func (g *gateway) sources() metrics.Sources {
 		Upstreams: func() []metrics.Upstream { return upstreamNumbers(g.upstreams.Stats()) },
 		TLS:       g.secure.numbers,
 		Cache:     g.caches.numbers,
+		Box:       g.box.numbers,
 		Config:    g.configNumbers,
 		Log:       g.logNumbers,
 		Figures: func(yield func(metrics.Figure)) {

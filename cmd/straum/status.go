@@ -17,8 +17,8 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show how the running gateway is doing",
 		Long: `Shows how the running gateway is doing: which configuration serves and whether the last one was refused,
-connections, what needs somebody although it works, TLS handshakes, requests with their times and the gateway's own share of them, the access log, and what the
-process takes of the box.
+connections, what needs somebody although it works, TLS handshakes, requests with their times and the gateway's own share of them, the access log, what the
+process takes of the box, and what the box did in the last minute with remarks on what of it costs requests.
 
 ` + gatewayHelp + `
 
@@ -161,6 +161,9 @@ func printRest(w io.Writer, s *client.Status) error {
 	fmt.Fprintf(t, "goroutines\t%d\n", p.Goroutines)
 	if p.Descriptors > 0 {
 		fmt.Fprintf(t, "descriptors\t%d of %d\n", p.Descriptors, p.DescriptorLimit)
+	}
+	if s.Box != nil {
+		printBox(t, s.Box)
 	}
 	return t.Flush()
 }

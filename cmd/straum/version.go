@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker.
-var version string
+// Both are set by the linker: the version always, the commit in what is given out, which is built the same with and without git.
+var version, commit string
 
 // build says what is running.
 type build struct{ Version, Commit, Go, Platform string }
@@ -36,6 +36,9 @@ func buildInfo() build {
 	}
 	if b.Commit != "unknown" {
 		b.Commit += dirty
+	}
+	if commit != "" {
+		b.Commit = commit
 	}
 	return b
 }

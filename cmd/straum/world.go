@@ -32,6 +32,8 @@ type world struct {
 	dry   bool   // for judging alone: keys are made up and nothing is written
 
 	caches *caches // nil for judging alone
+	// reachable refuses a revision whose files the sandbox keeps out of reach; nil for judging alone.
+	reachable func(*compile.Compiled) error
 
 	consumers atomic.Pointer[consumer.Directory] // of the revision in force; never nil
 	redis     atomic.Pointer[redis.Client]       // likewise; nil when it has none
@@ -54,6 +56,11 @@ func (w *world) Begin(c *compile.Compiled) (*policy.World, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.state.Begin()
+	if w.reachable != nil {
+		if err := w.reachable(c); err != nil {
+			return nil, err
+		}
+	}
 	consumers, err := c.Consumers()
 	if err != nil {
 		return nil, err

@@ -173,7 +173,8 @@ func (g *Gateway) end() {
 }
 
 // Whole completes a configuration with what black-box tests want and leave out: the metrics page at status, no admin API, an
-// access log at access that hides nothing, a short drain, and its state beside the configuration. What the configuration says itself stays.
+// access log at access that hides nothing, a short drain, its state beside the configuration, and a sandbox that is open to all of the
+// test's temporary directories, for configurations to come. What the configuration says itself stays.
 func Whole(config, status, access string) string {
 	for _, part := range []struct{ key, text string }{
 		{"metrics", fmt.Sprintf("metrics: { address: %q }\n", status)},
@@ -181,6 +182,7 @@ func Whole(config, status, access string) string {
 		{"log", fmt.Sprintf("log: { access: { to: %q, addresses: full, query: full } }\n", access)},
 		{"shutdown", "shutdown: { drain: 2s }\n"},
 		{"state", "state: state\n"},
+		{"sandbox", fmt.Sprintf("sandbox: { read: [%[1]q], write: [%[1]q] }\n", filepath.Dir(filepath.Dir(access)))},
 	} {
 		if !regexp.MustCompile(`(?m)^` + part.key + `:`).MatchString(config) {
 			config = strings.TrimRight(config, "\n") + "\n" + part.text

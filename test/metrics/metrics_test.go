@@ -156,6 +156,10 @@ func TestSeriesAreBounded(t *testing.T) {
 		}
 	}
 	work(99, 200) // all there is to see has been seen once
+	gateway.Await(t, "the box to be looked at for the second time", func() bool {
+		n := g.Numbers()
+		return n.Sum("straum_box_volume_size_bytes") > 0 && n.Sum("straum_box_process_scheduling_p99_seconds") > 0
+	})
 	before := g.Numbers()
 	var group sync.WaitGroup
 	for worker := range 8 {

@@ -57,6 +57,8 @@ type Sources struct {
 	Explain func(edge.Question) (edge.Explanation, error)
 	// Operator is told where whoever calls says to be working from, for the bans' sake; nil for nobody.
 	Operator func(netip.Addr)
+	// Box is the machine and what it does; nil for a gateway that does not look.
+	Box func() Box
 	// Attention is what needs somebody besides certificates; nil for nothing.
 	Attention func() []Reason
 	Exchanges func() []metrics.Summary // by route

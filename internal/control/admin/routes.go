@@ -33,6 +33,7 @@ func (a *Admin) register(api huma.API) {
 	huma.Register(api, post("purge-cache", "/v1/cache/purge", "Remove stored answers, or make them stale", http.StatusConflict, http.StatusUnprocessableEntity), a.purgeCache)
 	huma.Register(api, post("explain-cache", "/v1/cache/explain", "Say rule by rule what the cache would do with a request",
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable), a.explainCache)
+	huma.Register(api, get("box", "/v1/box", "The machine below: what it is, what it did in the last minute, what the gateway had to carry on it", http.StatusServiceUnavailable), a.getBox)
 	huma.Register(api, get("config", "/v1/config", "The configuration in force, as JSON: defaults written out, secrets replaced by ***", http.StatusServiceUnavailable), a.getConfig)
 	huma.Register(api, text(get("config-yaml", "/v1/config.yaml", "The same, as YAML", http.StatusServiceUnavailable), "application/yaml"), a.getConfigYAML)
 	huma.Register(api, problems(api, post("reload", "/v1/reload", "Read the configuration again and put it in force"),

@@ -25,7 +25,7 @@ func TestWhatIsRefused(t *testing.T) {
 			t.Errorf("%s %s: %s; want %q in it", method, path, text, detail)
 		}
 	}
-	f("GET", "/", "", 404, "there are /openapi.json, /v1/bans, /v1/bans/remove, /v1/bans/why, /v1/cache, /v1/cache/explain, /v1/cache/purge, /v1/certificates, /v1/config, /v1/config.yaml, /v1/credentials, /v1/reload")
+	f("GET", "/", "", 404, "there are /openapi.json, /v1/bans, /v1/bans/remove, /v1/bans/why, /v1/box, /v1/cache, /v1/cache/explain, /v1/cache/purge, /v1/certificates, /v1/config, /v1/config.yaml, /v1/credentials, /v1/reload")
 	f("GET", "/docs", "", 404, "nothing is at this path")
 	f("GET", "/schemas/Status.json", "", 404, "nothing is at this path")
 	f("DELETE", "/v1/status", "", 405, "allowed here: GET")

@@ -26,6 +26,7 @@ type Status struct {
 	Requests  Requests   `json:"requests" doc:"Exchanges that are over."`
 	AccessLog AccessLog  `json:"access_log"`
 	Process   Process    `json:"process"`
+	Box       *BoxStatus `json:"box,omitempty" doc:"What the box did in the last minute; absent in the first second."`
 }
 
 // Serving tells which configuration serves, and how the last attempt to change it went.
@@ -142,6 +143,7 @@ func (a *Admin) getStatus(context.Context, *struct{}) (*struct{ Body Status }, e
 		Requests:  a.requests(),
 		AccessLog: a.accessLog(),
 		Process:   a.process(),
+		Box:       a.boxStatus(),
 	}
 	if a.sources.Attention != nil {
 		s.Attention = append(s.Attention, a.sources.Attention()...)

@@ -196,6 +196,7 @@ func (w *world) admin() *Admin {
 			return &KernelBans{Given: 1, Problem: "bans.kernel: the kernel does not let the gateway change nftables (operation not permitted): give it CAP_NET_ADMIN, " +
 				"as by AmbientCapabilities=CAP_NET_ADMIN in the systemd unit, or set bans.kernel: false"}
 		},
+		Box:      machine,
 		Cache:    w.cache,
 		Explain:  w.cache.explain,
 		Operator: func(a netip.Addr) { w.operators = append(w.operators, a) },
@@ -214,6 +215,33 @@ func (w *world) admin() *Admin {
 		return Process{PID: 4711, Memory: 41 << 20, Heap: 9 << 20, Goroutines: 131, Descriptors: 140, DescriptorLimit: 1 << 20}
 	}
 	return a
+}
+
+// machine is a box that has carried a day.
+func machine() Box {
+	n := func(n uint64) *uint64 { return &n }
+	at, day := start.Add(26*time.Hour+30*time.Minute), start.Add(150*time.Minute)
+	busiest, minute := start.Add(12*time.Hour), start.Add(12*time.Hour-time.Minute)
+	return Box{
+		Kernel: "6.1.0-28-amd64", Distro: "Debian GNU/Linux 12 (bookworm)", Machine: "kvm", Processor: "Intel Xeon Processor (Skylake, IBRS)",
+		Processors: 2, Cores: 2, Memory: 4114616320, Usable: 4114616320, UsableFrom: "/proc/meminfo", MemoryLimit: 3497423872,
+		Vitals: &Vitals{
+			Until: at, Window: 60,
+			CPU:      &BoxCPU{Busy: 0.31, User: 0.14, System: 0.09, Softirq: 0.08, SoftirqCore: 0.12, IOWait: 0.002, Steal: 0.034, RunQueue: 0.4},
+			Pressure: &BoxPressure{CPU: 0.06, IO: 0.001},
+			Network: BoxNetwork{Sent: n(1_204_331), Retransmitted: n(211), ListenOverflows: n(0), ListenDrops: n(0), SYNCookies: n(0), SoftnetDropped: n(0),
+				SoftnetSqueezed: n(2), TimeWait: 120, Interfaces: []BoxInterface{{Name: "ens3", Received: 2_800_000, Sent: 9_100_000}}},
+			Ports:       &BoxUse{Used: 340, Limit: 28232},
+			Disks:       []BoxDisk{{Volume: "log", Device: "vda1", Write: 0.0011, Busy: 0.01, Free: 31 << 30, Size: 40 << 30}},
+			Descriptors: &BoxUse{Used: 140, Limit: 1 << 20}, Files: &BoxUse{Used: 1184, Limit: 1<<63 - 1},
+			Memory:  &BoxMemory{Available: 2972991488},
+			Process: &BoxProcess{CPU: 0.41, Resident: 41 << 20, GCPause: 0.00008, Scheduling: 0.00012, Waited: 0.02},
+			Remarks: []Reason{{Check: "steal", Reason: "the machine around this one kept back 3.4% of the processors' time"}},
+		},
+		Requests: BoxHistory{Since: &day, Total: 61_344_000, Mean: 710, Busiest: 3120, BusiestAt: &busiest, BusyMinute: 2655.5, BusyMinuteAt: &minute},
+		Sandbox: &Sandbox{NoNewPrivileges: true, Capabilities: []string{"CAP_NET_BIND_SERVICE"}, Landlock: 2, Read: []string{"/etc/straum"},
+			Write: []string{"/var/lib/straum", "/var/log/straum"}, Lacking: []string{"signals to other processes: the kernel has no Landlock of version 6"}},
+	}
 }
 
 // serve applies settings and closes at the end of the test.

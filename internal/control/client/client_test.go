@@ -154,6 +154,8 @@ func TestCalls(t *testing.T) {
 	f(err, `POST /v1/cache/purge application/json {"tag":"product-4711","soft":true}`)
 	_, err = c.ExplainCache(ctx, client.CacheQuestion{URL: "http://a/", Headers: []client.RequestField{{Name: "Accept", Value: "b"}}})
 	f(err, `POST /v1/cache/explain application/json {"url":"http://a/","headers":[{"name":"Accept","value":"b"}]}`)
+	_, err = c.Box(ctx)
+	f(err, "GET /v1/box")
 	_, err = c.Config(ctx)
 	f(err, "GET /v1/config")
 	_, err = c.YAML(ctx)
@@ -179,6 +181,7 @@ func TestTypesAgree(t *testing.T) {
 	f(client.BanReasons{}, admin.BanReasons{})
 	f(client.CacheStat{}, admin.CacheStat{})
 	f(client.Purged{}, admin.Purged{})
+	f(client.Box{}, admin.Box{})
 	f(client.CacheExplanation{}, admin.CacheExplanation{})
 }
 

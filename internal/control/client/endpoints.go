@@ -19,6 +19,7 @@ const (
 	CachePath        = "/v1/cache"
 	PurgeCachePath   = "/v1/cache/purge"
 	ExplainCachePath = "/v1/cache/explain"
+	BoxPath          = "/v1/box"
 	ConfigPath       = "/v1/config"
 	YAMLPath         = "/v1/config.yaml"
 	ReloadPath       = "/v1/reload"
@@ -115,6 +116,11 @@ func (c *Client) PurgeCache(ctx context.Context, o PurgeOrder) (Purged, error) {
 // ExplainCache asks what the cache would do with a request.
 func (c *Client) ExplainCache(ctx context.Context, q CacheQuestion) (CacheExplanation, error) {
 	return call[CacheExplanation](ctx, c, http.MethodPost, ExplainCachePath, q)
+}
+
+// Box asks for the machine below the gateway and what it does.
+func (c *Client) Box(ctx context.Context) (Box, error) {
+	return call[Box](ctx, c, http.MethodGet, BoxPath, nil)
 }
 
 // Config asks for the configuration in force, without its secrets.

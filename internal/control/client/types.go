@@ -22,6 +22,7 @@ type Status struct {
 	Requests  Requests   `json:"requests"`
 	AccessLog AccessLog  `json:"access_log"`
 	Process   Process    `json:"process"`
+	Box       *BoxStatus `json:"box,omitempty"`
 }
 
 // Serving tells which configuration serves, and how the last attempt to change it went.

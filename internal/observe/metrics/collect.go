@@ -99,6 +99,9 @@ func (c collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range all {
 		to <- d
 	}
+	for _, d := range boxMetrics {
+		to <- d
+	}
 }
 
 func (c collector) Collect(to chan<- prometheus.Metric) {
@@ -188,6 +191,11 @@ func (s *Sources) collect(out output) {
 	if s.Cache != nil {
 		if c := s.Cache(); c != nil {
 			c.collect(out)
+		}
+	}
+	if s.Box != nil {
+		if b := s.Box(); b != nil {
+			b.collect(out)
 		}
 	}
 	if s.Config != nil {

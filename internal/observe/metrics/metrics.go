@@ -178,6 +178,21 @@ func (m *Metrics) upstream(slot int) (sum upstreamCell) {
 }
 
 // rest sums what is counted under no slot.
+// Exchanges is how many are over.
+func (m *Metrics) Exchanges() (n uint64) {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		for l := range s.spoken {
+			for _, each := range s.spoken[l] {
+				n += each
+			}
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
 func (m *Metrics) rest() (faults [maxKinds]uint64, ends [maxEnds]uint64, spoken [maxWords][spokenWays]uint64) {
 	for i := range m.shards {
 		s := &m.shards[i]

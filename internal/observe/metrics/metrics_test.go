@@ -76,6 +76,15 @@ func sources() Sources {
 					{Name: "redis", Failed: 3},
 				}}
 		},
+		Box: func() *Box {
+			n := func(n float64) *float64 { return &n }
+			return &Box{Cores: 1.5, CPU: []Seconds{{"user", 12.5}, {"steal", 0.25}}, Running: n(3), Throttled: n(4), Pressure: []Seconds{{"cpu", 1.5}, {"io", 0}},
+				Sent: n(1000), Retrans: n(5), Overflows: n(1), Drops: n(2), Cookies: n(3), SoftDropped: n(4), Squeezed: n(5), TimeWait: n(6),
+				Conntrack: &Use{200, 65536}, Ports: &Use{300, 28232},
+				Interfaces: []Interface{{"eth0", 1e9, 2e9, 1, 1.25e9}, {Name: "bare\xff"}},
+				Disks:      []Disk{{"log", "vda1", 10, 20, 0.5, 1.5, 1.25, 1 << 30, 4 << 30}, {Volume: "state", Free: 1 << 20, Size: 1 << 21}, {Volume: "cache"}},
+				Files:      n(1184), Memory: &Memory{4 << 30, 2 << 30, 0}, Group: &Use{1 << 28, 1 << 29}, Waited: n(0.5), Pause: n(0.0001), Scheduling: n(0.0002), Took: 0.00025}
+		},
 		Config: func() Config {
 			return Config{Revision: 7, Loaded: time.Unix(1700000000, 5e8), LastOK: true, Failures: 2}
 		},
@@ -208,7 +217,7 @@ func TestDocumented(t *testing.T) {
 		told[string(m[1])] = true
 	}
 	name := regexp.MustCompile(`fqName: "([^"]+)"`)
-	described := make(chan *prometheus.Desc, len(all))
+	described := make(chan *prometheus.Desc, len(all)+len(boxMetrics))
 	collector{New(Options{})}.Describe(described)
 	close(described)
 	is := map[string]bool{}

@@ -9,6 +9,7 @@ type Sources struct {
 	Upstreams func() []Upstream
 	TLS       func() TLS
 	Cache     func() *Cache // what it returns is nil while there is nothing to tell
+	Box       func() *Box   // likewise
 	Config    func() Config
 	Log       func() Log
 	// Figures calls yield for each number that policies and what they share keep. Unlike others it may name one several times.
