@@ -28,13 +28,16 @@ TESTED := $(CURDIR)/bin/tested$(TESTFLAGS)
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fuzz bench map size cross clean
+.PHONY: help build package test lint fuzz bench map size cross clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
 
 build: ## the static, stripped binary: bin/straum
 	$(BUILD) -o bin/straum ./cmd/straum
+
+package: ## dist/: .deb, .rpm, archive and bill of materials for amd64 and arm64; the same commit, the same bytes
+	@scripts/package
 
 # Nothing is taken from the test cache: it does not see that the black-box tests build and run the program. What go vet finds, lint shows.
 test: ## all tests, after installing what they need (RACE=1: with the race detector)
@@ -56,7 +59,7 @@ bench: ## side by side with nginx and HAProxy, about 8 minutes; writes bench/RES
 map: ## docs/map.md: every package, its step, its purpose
 	go run ./scripts/pkgmap -write docs/map.md
 
-size: build ## the stripped binary is under 34 MB
+size: build ## the stripped binary is under 37 MB
 	@scripts/size bin/straum
 
 cross: ## builds for macOS and for Linux on arm64

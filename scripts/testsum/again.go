@@ -9,7 +9,7 @@ import (
 )
 
 // mostAgain is how many failed tests are run again. More than these did not fail by load.
-const mostAgain = 3
+const mostAgain = 6
 
 // again runs the tests that failed once more, each alone and twice, and reports whether all of them passed. A test that fails only beside all
 // others, on a machine that is too busy, is shaky: it is named, so that it gets mended, and does not hide whether the change is good. What is no

@@ -2,7 +2,7 @@
 // Its arguments are go test's. Of tests that pass it shows one line a package; of those that fail, all they printed; of
 // those skipped, the reason. It ends with go test's own exit code, and adds no flags but -json.
 //
-// With -again as the first argument, up to three tests that failed are run again alone, see again.go.
+// With -again as the first argument, up to six tests that failed are run again alone, see again.go.
 package main
 
 import (

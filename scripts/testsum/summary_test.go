@@ -49,7 +49,7 @@ func TestAgain(t *testing.T) {
 	f("subtests are their test's", failing("A/one", "x")+failing("A/two", "x")+failing("A", "x")+end, nil, true, alone)
 	f("a race", failing("A", "race detected during execution of test")+end, nil, false)
 	f("a panic", failing("A", "panic: boom")+end, nil, false)
-	f("many", failing("A", "x")+failing("B", "x")+failing("C", "x")+failing("D", "x")+end, nil, false)
+	f("many", failing("A", "x")+failing("B", "x")+failing("C", "x")+failing("D", "x")+failing("E", "x")+failing("F", "x")+failing("G", "x")+end, nil, false)
 	f("it does not build", end, nil, false)
 	f("no end", `{"Action":"output","Package":"p","Test":"B","Output":"..."}`+"\n"+failing("A", "x")+end, nil, false)
 }
