@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"straum.dev/straum/internal/wording"
 )
 
 func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -25,25 +27,10 @@ func age(d time.Duration) string {
 
 // span writes a short time in seconds with three digits; "-" for none.
 func span(s float64) string {
-	switch {
-	case s <= 0:
+	if s <= 0 {
 		return "-"
-	case s < 999.5e-6:
-		return digits(s*1e6) + "µs"
-	case s < 999.5e-3:
-		return digits(s*1e3) + "ms"
 	}
-	return digits(s) + "s"
-}
-
-func digits(x float64) string {
-	switch {
-	case x < 9.995:
-		return strconv.FormatFloat(x, 'f', 2, 64)
-	case x < 99.95:
-		return strconv.FormatFloat(x, 'f', 1, 64)
-	}
-	return strconv.FormatFloat(x, 'f', 0, 64)
+	return wording.Span(s)
 }
 
 // share writes a part of a whole in brackets; nothing when there is no part.
@@ -71,9 +58,9 @@ func size(b uint64) string {
 	case b == 0:
 		return "unknown"
 	case b < 1<<20:
-		return digits(float64(b)/(1<<10)) + " KiB"
+		return wording.Digits(float64(b)/(1<<10)) + " KiB"
 	case b < 1<<30:
-		return digits(float64(b)/(1<<20)) + " MiB"
+		return wording.Digits(float64(b)/(1<<20)) + " MiB"
 	}
-	return digits(float64(b)/(1<<30)) + " GiB"
+	return wording.Digits(float64(b)/(1<<30)) + " GiB"
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/memlimit"
+	"straum.dev/straum/internal/wording"
 )
 
 // Facts are what does not change while the box runs, or hardly. What could not be found out is zero, with its reason in Unknown.
@@ -70,7 +71,7 @@ func (m *Machine) Facts() *Facts {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errors.New("it is not there")
 		}
-		f.Unknown = append(f.Unknown, fmt.Sprintf("%s: %s", what, cause(err)))
+		f.Unknown = append(f.Unknown, fmt.Sprintf("%s: %s", what, wording.Cause(err)))
 	}
 	if f.Kernel = m.version(); f.Kernel.Text == "" {
 		_, err := m.Read("/proc/sys/kernel/osrelease")

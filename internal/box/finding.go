@@ -42,12 +42,3 @@ func (s *Severity) UnmarshalText(text []byte) error {
 	}
 	return fmt.Errorf("found the severity %q; allowed are good, unknown, hint, warning, bad", text)
 }
-
-// Grouped writes a number as findings do, with commas between thousands: 12,345.
-func Grouped[N int | int64 | uint64](n N) string {
-	digits := fmt.Sprint(n)
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}

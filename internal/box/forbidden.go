@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // ErrForbidden says that this guest may not write a setting: the file is not there, is read-only, or belongs to the machine around it.
@@ -26,7 +28,7 @@ func (m *Machine) Forbidden(key string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return m.missing(key, guest, own)
 	case err != nil:
-		return forbidden("%s may not be looked at: %s", name, cause(err))
+		return forbidden("%s may not be looked at: %s", name, wording.Cause(err))
 	case guest.Container != "" && !own:
 		return forbidden("%s belongs to the machine around this container; set it there", key)
 	case info.Mode()&0o222 == 0 && strings.HasPrefix(key, "net.") && !namespaced(key, newest):
@@ -79,7 +81,7 @@ func (m *Machine) ForbiddenFile(name string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return forbidden("this kernel has no %s, or does not show it here", name)
 	case err != nil:
-		return forbidden("%s may not be looked at: %s", name, cause(err))
+		return forbidden("%s may not be looked at: %s", name, wording.Cause(err))
 	case m.guest(nil).Container != "":
 		return forbidden("%s belongs to the machine around this container; set it there", name)
 	case info.Mode()&0o222 == 0:
@@ -116,15 +118,6 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.why }
 func (r *refusal) Unwrap() error { return r.kind }
-
-// cause is an error of the file system without the path, which the text around it has.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
 
 // readOnly is the mount that a file lies below when it is mounted read-only, empty otherwise or when mounts are unknown.
 func (m *Machine) readOnly(name string) string {

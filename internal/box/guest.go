@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // Guest is what kind of guest the box is.
@@ -188,7 +190,7 @@ func (m *Machine) processor() (*processor, error) {
 	p := &processor{}
 	f, err := os.Open(m.Path("/proc/cpuinfo"))
 	if err != nil {
-		return p, fmt.Errorf("/proc/cpuinfo: %w", cause(err))
+		return p, fmt.Errorf("/proc/cpuinfo: %w", wording.Cause(err))
 	}
 	defer f.Close()
 	p.known = true

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // number writes a rate or a count with three digits that mean something, in groups: 12,400.
@@ -11,11 +13,7 @@ func number(x float64) string {
 	if x < 10 {
 		return strconv.FormatFloat(x, 'g', 3, 64)
 	}
-	digits := strconv.FormatFloat(rounded(x), 'f', 0, 64)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
+	return wording.Group(strconv.FormatFloat(rounded(x), 'f', 0, 64))
 }
 
 // Rate writes requests a second: 12,400/s.

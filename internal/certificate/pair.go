@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // Pair names the two PEM files of a certificate. They may be the same file.
@@ -81,12 +83,12 @@ func (p Pair) read() (contents, error) {
 func readFile(name string) ([]byte, os.FileMode, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for somebody to write
 	if err != nil {
-		return nil, 0, reason(err)
+		return nil, 0, wording.Cause(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, 0, reason(err)
+		return nil, 0, wording.Cause(err)
 	}
 	switch {
 	case info.IsDir():
@@ -97,22 +99,13 @@ func readFile(name string) ([]byte, os.FileMode, error) {
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
-		return nil, 0, reason(err)
+		return nil, 0, wording.Cause(err)
 	case len(data) > maxFile:
 		return nil, 0, fmt.Errorf("is larger than %d bytes", maxFile)
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, 0, errors.New("is empty")
 	}
 	return data, info.Mode().Perm(), nil
-}
-
-// reason is an error without the operation and the path, which the text around it names.
-func reason(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // problem words what is wrong with a file: place, found, wanted, remedy.

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // figure writes a number with as many digits as steps of that size need, thousands apart by commas.
@@ -42,17 +44,11 @@ func brief(v float64) string {
 
 func thousands(text string) string {
 	whole, rest, dotted := strings.Cut(text, ".")
-	sign := ""
-	if strings.HasPrefix(whole, "-") {
-		sign, whole = "-", whole[1:]
-	}
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
+	whole = wording.Group(whole)
 	if dotted {
 		whole += "." + rest
 	}
-	return sign + whole
+	return whole
 }
 
 // spaced is a unit as it stands behind a number: apart, unless it is one that is written close.

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/document"
+	"straum.dev/straum/internal/wording"
 )
 
 // Options are where Load and Parse get what is not in the file.
@@ -37,7 +37,7 @@ func Load(path string, opt Options) (*Config, error) {
 	data, err := opt.ReadFile(path)
 	if err != nil {
 		var ps document.Problems
-		ps.Add(document.Problem{File: path, Text: "cannot be read: " + cause(err)})
+		ps.Add(document.Problem{File: path, Text: "cannot be read: " + wording.Cause(err).Error()})
 		return nil, ps.Err()
 	}
 	return Parse(path, data, opt)
@@ -77,15 +77,6 @@ func readBounded(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, document.MaxBytes+1))
-}
-
-// cause words a file error without the path, which the problem names already.
-func cause(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return err.Error()
 }
 
 type loader struct {
@@ -141,10 +132,10 @@ func (l *loader) include(main *document.Document) {
 		paths, err := l.opt.Glob(pattern)
 		switch {
 		case errors.Is(err, filepath.ErrBadPattern):
-			l.problems.Add(at.Errorf("the glob cannot be used: %s; * ? and [a-z] are special, \\ makes them plain", cause(err)))
+			l.problems.Add(at.Errorf("the glob cannot be used: %s; * ? and [a-z] are special, \\ makes them plain", wording.Cause(err).Error()))
 			continue
 		case err != nil:
-			l.problems.Add(at.Errorf("found %q; %s", pattern, cause(err)))
+			l.problems.Add(at.Errorf("found %q; %s", pattern, wording.Cause(err).Error()))
 			l.lost = true
 			continue
 		case len(paths) == 0 && !strings.ContainsAny(pattern, `*?[\`):
@@ -174,7 +165,7 @@ func (l *loader) include(main *document.Document) {
 func (l *loader) merge(at document.Node, path string) {
 	data, err := l.opt.ReadFile(path)
 	if err != nil {
-		l.problems.Add(at.Errorf("the file %s cannot be read: %s", path, cause(err)))
+		l.problems.Add(at.Errorf("the file %s cannot be read: %s", path, wording.Cause(err).Error()))
 		l.lost = true
 		return
 	}

@@ -6,7 +6,7 @@ var rows = []row{
 	{"0", "leaves", []string{"internal/acme", "internal/clock", "internal/bufpool", "internal/document", "internal/memlimit", "internal/edge/fault", "internal/edge/grammar", "internal/edge/pace", "internal/edge/socket", "internal/config", "internal/certificate", "internal/staple", "internal/ticket", "internal/profile",
 		"internal/consumer", "internal/keyring", "internal/fetch", "internal/token", "internal/keyset", "internal/redis", "internal/redistest",
 		"internal/introspect", "internal/session", "internal/condition", "internal/openid", "internal/replay",
-		"internal/chart", "internal/limit", "internal/quota", "internal/ban", "internal/nft", "internal/jsonedit", "internal/schema", "internal/openapi", "internal/waf"}},
+		"internal/chart", "internal/wording", "internal/limit", "internal/quota", "internal/ban", "internal/nft", "internal/jsonedit", "internal/schema", "internal/openapi", "internal/waf"}},
 	{"1", "the traveller", []string{"internal/edge/exchange"}},
 	{"2", "contracts and decisions", []string{
 		"internal/edge/policy", "internal/edge/wire/*", "internal/edge/route", "internal/edge/cache/**", "internal/edge/balance",
@@ -30,6 +30,7 @@ var rows = []row{
 
 // sideways lists who may import a neighbour of the same row, and why.
 var sideways = []rule{
+	{"internal/*", "internal/wording", "numbers and errors of files read the same wherever they are told"},
 	{"internal/config", "internal/document", "config gives meaning to what document has parsed"},
 	{"internal/edge/socket", "internal/bufpool", "a socket lends itself a buffer while bytes are under way"},
 	{"internal/edge/socket", "internal/clock", "a socket's deadlines are on the data path's clock"},

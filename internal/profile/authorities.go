@@ -12,6 +12,8 @@ import (
 	"os"
 	"slices"
 	"syscall"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // Authorities are certificates that vouch for others. They are immutable.
@@ -50,11 +52,7 @@ func problem(file, found, remedy string) error {
 
 func readAll(file string) ([]byte, error) {
 	data, err := readRegular(file)
-	var path *os.PathError
-	if errors.As(err, &path) {
-		err = path.Err // the text around it names the rest
-	}
-	return data, err
+	return data, wording.Cause(err)
 }
 
 func readRegular(file string) ([]byte, error) {

@@ -18,6 +18,7 @@ import (
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/document"
+	"straum.dev/straum/internal/wording"
 )
 
 // When a certificate's end matters: a third of its life, as those who renew them by themselves go by, and never sooner than this.
@@ -62,7 +63,7 @@ func lookCertificates(ctx context.Context, p *Patient) (out []box.Finding) {
 		}
 	}
 	if left := len(all) - len(read); left > 0 {
-		out = append(out, unknown("not read: "+count(left, "further pair"), fmt.Sprintf("At most %d are, so that a look stays cheap.", maxPairs), ""))
+		out = append(out, unknown("not read: "+wording.Count(left, "further pair"), fmt.Sprintf("At most %d are, so that a look stays cheap.", maxPairs), ""))
 	}
 	if whole { // a name that none of them has may be in one that was not read
 		out = append(out, unnamed(p.Config, read)...)

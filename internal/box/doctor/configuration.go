@@ -9,6 +9,7 @@ import (
 
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/document"
+	"straum.dev/straum/internal/wording"
 )
 
 // lookConfiguration tells of a file with mistakes: a gateway that runs goes on with what was before, and one that is started does not come up.
@@ -27,7 +28,7 @@ func lookConfiguration(_ context.Context, p *Patient) []box.Finding {
 	is := p.File + " cannot be read: " + cut(p.Mistakes.Error(), 200)
 	var problems *document.Problems
 	if errors.As(p.Mistakes, &problems) {
-		is = p.File + " has " + count(problems.Len()+problems.Dropped(), "mistake") + "; the first: " + cut(problems.All()[0].Error(), 200)
+		is = p.File + " has " + wording.Count(problems.Len()+problems.Dropped(), "mistake") + "; the first: " + cut(problems.All()[0].Error(), 200)
 	}
 	return one(box.Finding{
 		Severity: box.Bad, Is: is, Want: "no mistakes",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // From when on a volume has little room.
@@ -65,12 +66,12 @@ func spaceOf(v volume, at string, s Space) box.Finding {
 		f.Severity, f.Want = box.Bad, "at least "+percent(roomWarning)+" free"
 	case inodes < roomBad:
 		f.Severity, f.Want = box.Bad, "at least "+percent(roomWarning)+" of the inodes free"
-		f.Is += fmt.Sprintf(", %s of %s inodes", box.Grouped(s.FreeInodes), box.Grouped(s.Inodes))
+		f.Is += fmt.Sprintf(", %s of %s inodes", wording.Grouped(s.FreeInodes), wording.Grouped(s.Inodes))
 	case part < roomWarning && s.Free < plenty || s.Free < leastWarning && part < 0.2:
 		f.Severity, f.Want = box.Warning, "at least "+percent(roomWarning)+" or "+size(plenty)+" free"
 	case inodes < roomWarning:
 		f.Severity, f.Want = box.Warning, "at least "+percent(roomWarning)+" of the inodes free"
-		f.Is += fmt.Sprintf(", %s of %s inodes", box.Grouped(s.FreeInodes), box.Grouped(s.Inodes))
+		f.Is += fmt.Sprintf(", %s of %s inodes", wording.Grouped(s.FreeInodes), wording.Grouped(s.Inodes))
 	case v.size > s.Size:
 		f.Severity, f.Want = box.Warning, "cache.disk.size smaller than its volume"
 		f.Is += fmt.Sprintf("; cache.disk.size is %s", size(v.size))

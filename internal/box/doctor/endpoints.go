@@ -13,6 +13,7 @@ import (
 
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/config"
+	"straum.dev/straum/internal/wording"
 )
 
 // Bounds of looking at endpoints.
@@ -75,7 +76,7 @@ func lookEndpoints(ctx context.Context, p *Patient) []box.Finding {
 		out = append(out, f)
 	}
 	if left > 0 {
-		out = append(out, unknown("not asked: "+count(left, "further endpoint"), fmt.Sprintf("At most %d are, so that a look stays cheap for them.", maxReached), ""))
+		out = append(out, unknown("not asked: "+wording.Count(left, "further endpoint"), fmt.Sprintf("At most %d are, so that a look stays cheap for them.", maxReached), ""))
 	}
 	return out
 }

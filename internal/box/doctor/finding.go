@@ -113,11 +113,3 @@ func size(b int64) string {
 	}
 	return strconv.FormatInt(b, 10) + " B"
 }
-
-// count writes how many of something there are.
-func count[N int | int64 | uint64](n N, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return box.Grouped(n) + " " + what + "s"
-}

@@ -6,6 +6,7 @@ import (
 
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/box/setting"
+	"straum.dev/straum/internal/wording"
 )
 
 // lookGuest tells what kind of guest the box is, and what such a guest cannot set.
@@ -31,7 +32,7 @@ func lookGuest(_ context.Context, p *Patient) []box.Finding {
 	const most = 6
 	list := strings.Join(not[:min(len(not), most)], ", ")
 	if len(not) > most {
-		list += " and " + count(len(not)-most, "other")
+		list += " and " + wording.Count(len(not)-most, "other")
 	}
 	return one(box.Finding{Severity: box.Hint, Is: is + "; it may not set " + list, Want: "settings made on the machine around it",
 		Why:    "A container shares the kernel with others; what is not of its own network belongs to the machine around it. straum tune leaves those out.",

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // WriteHead writes what was looked at: the box, the configuration and the gateway. notes are said below, one a line.
@@ -57,7 +58,7 @@ func theBox(p *Patient) string {
 	}
 	add(kindOfGuest(f.Guest))
 	if f.Online > 0 {
-		add(count(f.Online, "core"))
+		add(wording.Count(f.Online, "core"))
 	}
 	if f.Memory > 0 {
 		add(size(f.Memory))

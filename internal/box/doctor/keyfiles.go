@@ -12,6 +12,7 @@ import (
 
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/config"
+	"straum.dev/straum/internal/wording"
 )
 
 // maxLogs is how many files beside the access log are looked at: rotated ones have the same in them.
@@ -39,10 +40,10 @@ func lookFiles(_ context.Context, p *Patient) (out []box.Finding) {
 		}
 	}
 	if unreadable > 0 {
-		out = append(out, unknown(fmt.Sprintf("%s could not be looked at by this user", count(unreadable, "file")), "Keys and logs lie where others may not look, as they should.", "sudo straum doctor --only file_modes"))
+		out = append(out, unknown(fmt.Sprintf("%s could not be looked at by this user", wording.Count(unreadable, "file")), "Keys and logs lie where others may not look, as they should.", "sudo straum doctor --only file_modes"))
 	}
 	if len(out) == 0 && looked > 0 {
-		out = append(out, good(fmt.Sprintf("%s with keys or personal data, none readable or writable for others", count(looked, "file")), "Whoever reads a key is the gateway for everybody who connects to it; whoever writes one, or the configuration, takes it over."))
+		out = append(out, good(fmt.Sprintf("%s with keys or personal data, none readable or writable for others", wording.Count(looked, "file")), "Whoever reads a key is the gateway for everybody who connects to it; whoever writes one, or the configuration, takes it over."))
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // From which share of the packets on losses at the interface matter.
@@ -26,7 +27,7 @@ func lookDrops(_ context.Context, p *Patient) (found []box.Finding) {
 		part := float64(missed+left+broken) / float64(max(in+out, 1))
 		f := box.Finding{
 			Severity: box.Good,
-			Is:       fmt.Sprintf("%s of %s packets lost since the box started", percentOf(missed+left+broken, in+out), box.Grouped(in+out)),
+			Is:       fmt.Sprintf("%s of %s packets lost since the box started", percentOf(missed+left+broken, in+out), wording.Grouped(in+out)),
 			Want:     "none",
 			Why:      "A packet lost at the interface is sent again after a round trip at best; the client or the endpoint waits meanwhile.",
 		}
@@ -40,7 +41,7 @@ func lookDrops(_ context.Context, p *Patient) (found []box.Finding) {
 			found = append(found, about(name, f))
 			continue
 		}
-		f.Cost = fmt.Sprintf("%s not taken in for want of room, %s not sent, %s broken", box.Grouped(missed), box.Grouped(left), box.Grouped(broken))
+		f.Cost = fmt.Sprintf("%s not taken in for want of room, %s not sent, %s broken", wording.Grouped(missed), wording.Grouped(left), wording.Grouped(broken))
 		f.Remedy = "longer rings where it has them (ethtool -g " + name + ", ethtool -G); broken ones are the cable's, or the provider's"
 		found = append(found, about(name, f))
 	}
@@ -52,5 +53,5 @@ func percentOf(part, whole uint64) string {
 	if part == 0 {
 		return "none"
 	}
-	return fmt.Sprintf("%s (%s)", box.Grouped(part), percent(float64(part)/float64(max(whole, 1))))
+	return fmt.Sprintf("%s (%s)", wording.Grouped(part), percent(float64(part)/float64(max(whole, 1))))
 }

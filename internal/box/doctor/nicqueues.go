@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // lookQueues compares the queues of an interface with the cores that could empty them.
@@ -20,7 +21,7 @@ func lookQueues(_ context.Context, p *Patient) (found []box.Finding) {
 			found = append(found, about(name, unknown("its queues cannot be seen", why, "")))
 			continue
 		}
-		is := fmt.Sprintf("%s for %s", count(n, "queue"), count(p.Facts.Online, "core"))
+		is := fmt.Sprintf("%s for %s", wording.Count(n, "queue"), wording.Count(p.Facts.Online, "core"))
 		if n == 1 && !spread {
 			is += ", RPS off"
 		}

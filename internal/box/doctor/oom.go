@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // lookOOM counts the processes that the kernel killed for want of memory.
@@ -14,7 +15,7 @@ func lookOOM(_ context.Context, p *Patient) []box.Finding {
 	if g := groupOf(p.Machine, p.process()); (p.Running != nil || container) && g.Kills > 0 {
 		return one(box.Finding{
 			Severity: box.Bad, Is: processes(g.Kills) + " of the gateway's control group killed", Want: "none", Why: why,
-			Cost: count(g.Kills, "kill") + " since the group began", Remedy: remedy,
+			Cost: wording.Count(g.Kills, "kill") + " since the group began", Remedy: remedy,
 		})
 	}
 	kills, ok := counter(p.Machine, "/proc/vmstat", "oom_kill")
@@ -24,12 +25,12 @@ func lookOOM(_ context.Context, p *Patient) []box.Finding {
 	case kills > 0 && container: // the kernel counts for all, and does not say whose they were
 		return one(box.Finding{
 			Severity: box.Hint, Is: processes(kills) + " killed on the machine around this container", Want: "none", Why: why + " They may be other people's.",
-			Cost: count(kills, "kill") + " since that machine started", Remedy: remedy + ", on that machine",
+			Cost: wording.Count(kills, "kill") + " since that machine started", Remedy: remedy + ", on that machine",
 		})
 	case kills > 0:
 		return one(box.Finding{
 			Severity: box.Warning, Is: processes(kills) + " killed since the box started", Want: "none", Why: why,
-			Cost: count(kills, "kill"), Remedy: remedy,
+			Cost: wording.Count(kills, "kill"), Remedy: remedy,
 		})
 	}
 	return one(good("none since the box started", why))
@@ -39,5 +40,5 @@ func processes(n uint64) string {
 	if n == 1 {
 		return "1 process"
 	}
-	return box.Grouped(n) + " processes"
+	return wording.Grouped(n) + " processes"
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // From which share of the periods on being throttled matters.
@@ -25,7 +26,7 @@ func lookQuota(_ context.Context, p *Patient) []box.Finding {
 	if p.Facts.Online == 0 {
 		return one(unknown("it is not known how many processors are online", p.notKnown("online"), ""))
 	}
-	all := count(p.Facts.Online, "processor")
+	all := wording.Count(p.Facts.Online, "processor")
 	if p.Running == nil && p.Facts.Allowed > 0 && p.Facts.Allowed < p.Facts.Online {
 		all = fmt.Sprintf("%d of %s", p.Facts.Allowed, all)
 	}
@@ -48,7 +49,7 @@ func lookQuota(_ context.Context, p *Patient) []box.Finding {
 		now = p.Vitals.CPU.Throttled
 	}
 	if g.Throttled > 0 {
-		f.Cost = fmt.Sprintf("used up in %s of %s since the group began (%s)", box.Grouped(g.Throttled), count(g.Periods, "period"), percent(float64(g.Throttled)/float64(max(g.Periods, 1))))
+		f.Cost = fmt.Sprintf("used up in %s of %s since the group began (%s)", wording.Grouped(g.Throttled), wording.Count(g.Periods, "period"), percent(float64(g.Throttled)/float64(max(g.Periods, 1))))
 	}
 	if now > 0 {
 		f.Cost = strings.TrimPrefix(f.Cost+fmt.Sprintf("; throttled %s of the window", percent(now)), "; ")

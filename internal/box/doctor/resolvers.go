@@ -15,6 +15,7 @@ import (
 
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/config"
+	"straum.dev/straum/internal/wording"
 )
 
 // Bounds of looking at resolvers. resolv.conf(5) takes no more than three.
@@ -231,9 +232,9 @@ func (r *resolv) judgeSearch(names []string) []box.Finding {
 		return nil
 	}
 	f := box.Finding{
-		Severity: box.Hint, Is: fmt.Sprintf("ndots:%d with %s: %s first looked for below each of them", r.dots, count(len(r.search), "search domain"), cut(strings.Join(short, ", "), 80)+plural(len(short), " is", " are")),
+		Severity: box.Hint, Is: fmt.Sprintf("ndots:%d with %s: %s first looked for below each of them", r.dots, wording.Count(len(r.search), "search domain"), cut(strings.Join(short, ", "), 80)+plural(len(short), " is", " are")),
 		Want: "names that end with a dot, or ndots:1", Why: "resolv.conf has names with fewer dots than ndots tried in every search domain before they are tried as they are.",
-		Cost: count(len(r.search), "look-up") + " for nothing before each that counts", Remedy: "write these endpoints with a dot at the end, or options ndots:1 in /etc/resolv.conf", Subject: "search",
+		Cost: wording.Count(len(r.search), "look-up") + " for nothing before each that counts", Remedy: "write these endpoints with a dot at the end, or options ndots:1 in /etc/resolv.conf", Subject: "search",
 	}
 	return []box.Finding{f}
 }

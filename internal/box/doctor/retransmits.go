@@ -8,6 +8,7 @@ import (
 
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/box/vitals"
+	"straum.dev/straum/internal/wording"
 )
 
 const (
@@ -31,10 +32,10 @@ func lookRetransmits(_ context.Context, p *Patient) []box.Finding {
 		when = "since the box started"
 	}
 	if sent < enoughSegments {
-		return one(unknown(fmt.Sprintf("only %s sent %s: too few to tell", count(sent, "segment"), when), why, ""))
+		return one(unknown(fmt.Sprintf("only %s sent %s: too few to tell", wording.Count(sent, "segment"), when), why, ""))
 	}
 	part := float64(again) / float64(sent)
-	f := box.Finding{Severity: box.Good, Is: fmt.Sprintf("%s of %s segments sent again, %s", percent(part), box.Grouped(sent), when), Want: "below " + percent(retransmitsHint), Why: why}
+	f := box.Finding{Severity: box.Good, Is: fmt.Sprintf("%s of %s segments sent again, %s", percent(part), wording.Grouped(sent), when), Want: "below " + percent(retransmitsHint), Why: why}
 	switch {
 	case part > retransmitsWarning:
 		f.Severity = box.Warning
@@ -43,7 +44,7 @@ func lookRetransmits(_ context.Context, p *Patient) []box.Finding {
 	default:
 		return one(f)
 	}
-	f.Cost = count(again, "segment") + " sent again, " + when
+	f.Cost = wording.Count(again, "segment") + " sent again, " + when
 	f.Remedy = "find out where it is lost: ss -ti shows it by connection, nstat -az TcpExtTCPLostRetransmit TcpExtTCPTimeouts in total; nic_drops whether it is this box; mtr towards a client whether it is the way. BBR bears loss better (net.ipv4.tcp_congestion_control)"
 	return one(f)
 }

@@ -1,13 +1,12 @@
 package doctor
 
 import (
-	"errors"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/config"
+	"straum.dev/straum/internal/wording"
 )
 
 // volume is a directory the gateway writes to.
@@ -78,9 +77,5 @@ func of(v volume, f box.Finding) box.Finding {
 
 // cause is why something could not be done, without the path and the call that errors of files repeat.
 func cause(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	return strings.TrimPrefix(cut(err.Error(), 120), "os: ")
+	return strings.TrimPrefix(cut(wording.Cause(err).Error(), 120), "os: ")
 }

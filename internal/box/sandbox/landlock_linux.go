@@ -1,13 +1,13 @@
 package sandbox
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // What may be done with files and directories, of what Landlock knows (landlock(7)). Devices and fifos may not be made and programs not be
@@ -51,7 +51,7 @@ func (f *InForce) restrictFiles(w Wants) {
 		for _, path := range paths {
 			rights, err := rightsOf(path, file, dir)
 			if err != nil {
-				f.lack("%s is left out: %s", path, cause(err))
+				f.lack("%s is left out: %s", path, wording.Cause(err).Error())
 				continue
 			}
 			added = append(added, path)
@@ -121,13 +121,4 @@ func nowhere(path string) bool {
 	}
 	kind := uint32(f.Type)
 	return kind == sockets || kind == pipes || kind == anonymous
-}
-
-// cause is an error of the file system without the path.
-func cause(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return err.Error()
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // verify looks at every thread. It needs /proc among what may be read, and tells when it cannot look.
@@ -17,7 +19,7 @@ func (f *InForce) verify() error {
 	}
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		f.lack("whether every thread is in the sandbox cannot be seen: %s", cause(err))
+		f.lack("whether every thread is in the sandbox cannot be seen: %s", wording.Cause(err).Error())
 		return nil
 	}
 	for _, task := range tasks {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // The kernel's own upper bounds of the buffers that it sizes by itself, on boxes with enough memory; on small ones they are 1/128 of it
@@ -33,7 +34,7 @@ func (s *Sight) buffers(key string, most int64, verb string) Verdict {
 	}
 	is := fmt.Sprintf("%d %d %d", n[0], n[1], n[2])
 	speed := func(bytes int64) string {
-		return box.Grouped(int64(float64(bytes)/2/farAway*8/1e6)) + " Mbit/s"
+		return wording.Grouped(int64(float64(bytes)/2/farAway*8/1e6)) + " Mbit/s"
 	}
 	want := most
 	if s.Facts.Total > 0 {

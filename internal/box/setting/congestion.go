@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // From lossShare on of all segments sent again, judged by lossSegments at least, BBR is worth proposing: it goes by the bandwidth it has
@@ -42,7 +43,7 @@ func judgeCongestion(s *Sight) Verdict {
 		return fine(shown, "Paths lose segments, for which BBR is better, but before 4.13 it needs the queue fq (net.core.default_qdisc), which is not in use.")
 	}
 	v := propose(box.Hint, shown, "bbr", fmt.Sprintf("%s takes each lost segment for a full path and slows down. BBR goes by the bandwidth it measures, which helps long answers over paths that lose segments; answers of a few KB gain nothing.", is))
-	v.Cost = fmt.Sprintf("%.1f %% of the segments sent since the box started were sent again (%s of %s)", 100*share, box.Grouped(again), box.Grouped(sent))
+	v.Cost = fmt.Sprintf("%.1f %% of the segments sent since the box started were sent again (%s of %s)", 100*share, wording.Grouped(again), wording.Grouped(sent))
 	return v
 }
 

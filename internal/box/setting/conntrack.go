@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 const (
@@ -60,27 +61,27 @@ func judgeTracked(s *Sight) Verdict {
 		return untracked(err)
 	}
 	is := strconv.FormatInt(t.is, 10)
-	shown := fmt.Sprintf("%s, %s in use", is, box.Grouped(t.used))
+	shown := fmt.Sprintf("%s, %s in use", is, wording.Grouped(t.used))
 	if t.is == 0 {
 		return fine(shown, "0 is no bound.")
 	}
 	const what = "packet* dropped for want of room"
 	if t.want <= t.is {
-		v := fine(shown, fmt.Sprintf("The listeners' connections with those to endpoints need %s.", box.Grouped(t.need)))
+		v := fine(shown, fmt.Sprintf("The listeners' connections with those to endpoints need %s.", wording.Grouped(t.need)))
 		if t.need > t.is || t.used*10 >= t.is*8 {
-			v.Severity, v.Why = box.Warning, fmt.Sprintf("The listeners' connections with those to endpoints need %s, but more would take over a sixteenth of the memory.", box.Grouped(t.need))
+			v.Severity, v.Why = box.Warning, fmt.Sprintf("The listeners' connections with those to endpoints need %s, but more would take over a sixteenth of the memory.", wording.Grouped(t.need))
 			v.Remedy = "do not track the gateway's connections: notrack in a chain of type filter hook prerouting priority raw; or lower limits.connections"
 		}
 		return v.worse(0, t.boot, what)
 	}
-	v := propose(box.Hint, is, strconv.FormatInt(t.want, 10), fmt.Sprintf("The listeners' connections with those to endpoints need %s. Beyond the bound the kernel drops new connections. The table that they are found in (nf_conntrack_buckets) grows with it. Full, it takes about %s.", box.Grouped(t.need), mib(t.want*trackedBytes)))
+	v := propose(box.Hint, is, strconv.FormatInt(t.want, 10), fmt.Sprintf("The listeners' connections with those to endpoints need %s. Beyond the bound the kernel drops new connections. The table that they are found in (nf_conntrack_buckets) grows with it. Full, it takes about %s.", wording.Grouped(t.need), mib(t.want*trackedBytes)))
 	v.Is = shown
 	v.Remedy = "or do not track the gateway's connections at all (notrack in nftables' raw priority)"
 	switch {
 	case t.used >= t.is:
-		v.Severity, v.Cost = box.Bad, fmt.Sprintf("the table is full: %s of %s", box.Grouped(t.used), box.Grouped(t.is))
+		v.Severity, v.Cost = box.Bad, fmt.Sprintf("the table is full: %s of %s", wording.Grouped(t.used), wording.Grouped(t.is))
 	case t.used*10 >= t.is*8:
-		v.Severity, v.Cost = box.Warning, fmt.Sprintf("%s of %s in use", box.Grouped(t.used), box.Grouped(t.is))
+		v.Severity, v.Cost = box.Warning, fmt.Sprintf("%s of %s in use", wording.Grouped(t.used), wording.Grouped(t.is))
 	}
 	if t.boot > 0 {
 		v = v.worse(0, t.boot, what)
@@ -108,7 +109,7 @@ func judgeBuckets(s *Sight) Verdict {
 		return fine(text, fmt.Sprintf("At most %d tracked connections share a bucket.", (t.want+is-1)/max(is, 1)))
 	}
 	want := power((t.want + trackedChain - 1) / trackedChain)
-	v.Finding = propose(box.Hint, text, "", fmt.Sprintf("With nf_conntrack_max at %s more than %d connections would share a bucket, and every packet would look through them.", box.Grouped(t.want), trackedChain)).Finding
+	v.Finding = propose(box.Hint, text, "", fmt.Sprintf("With nf_conntrack_max at %s more than %d connections would share a bucket, and every packet would look through them.", wording.Grouped(t.want), trackedChain)).Finding
 	v.Set = strconv.FormatInt(want, 10)
 	return v
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // least is what a limit of descriptors is raised to at least.
@@ -25,9 +26,9 @@ func judgeFiles(s *Sight) Verdict {
 	}
 	need := 2 * s.Workload.Descriptors()
 	if is >= need {
-		return fine(text, fmt.Sprintf("The gateway needs %s descriptors at most, and the rest of the box has as many and more.", box.Grouped(need/2)))
+		return fine(text, fmt.Sprintf("The gateway needs %s descriptors at most, and the rest of the box has as many and more.", wording.Grouped(need/2)))
 	}
-	return propose(box.Warning, text, strconv.FormatInt(power(need), 10), fmt.Sprintf("The gateway alone may need %s descriptors; once the box has none left, every program fails.", box.Grouped(need/2)))
+	return propose(box.Warning, text, strconv.FormatInt(power(need), 10), fmt.Sprintf("The gateway alone may need %s descriptors; once the box has none left, every program fails.", wording.Grouped(need/2)))
 }
 
 // judgeOpenCeiling is about the highest limit of descriptors that any process may have.
@@ -38,9 +39,9 @@ func judgeOpenCeiling(s *Sight) Verdict {
 	}
 	need := s.Workload.Descriptors()
 	if is >= need {
-		return fine(strconv.FormatInt(is, 10), fmt.Sprintf("A process may be allowed more than the %s descriptors that the gateway needs at most.", box.Grouped(need)))
+		return fine(strconv.FormatInt(is, 10), fmt.Sprintf("A process may be allowed more than the %s descriptors that the gateway needs at most.", wording.Grouped(need)))
 	}
-	return propose(box.Warning, strconv.FormatInt(is, 10), strconv.FormatInt(power(need), 10), fmt.Sprintf("The gateway may need %s descriptors, and no process may have so many.", box.Grouped(need)))
+	return propose(box.Warning, strconv.FormatInt(is, 10), strconv.FormatInt(power(need), 10), fmt.Sprintf("The gateway may need %s descriptors, and no process may have so many.", wording.Grouped(need)))
 }
 
 // judgeDescriptors is about the limit of the gateway's unit and of its process.
@@ -59,14 +60,14 @@ func judgeDescriptors(s *Sight) Verdict {
 	if there && unit == 0 {
 		unit = process // the manager's default, which is what the process has
 	}
-	short := fmt.Sprintf("The listeners take %s connections, for which up to %s descriptors are needed. Beyond the limit new clients wait in the kernel's queue until others leave.", box.Grouped(s.Workload.Connections), box.Grouped(need))
+	short := fmt.Sprintf("The listeners take %s connections, for which up to %s descriptors are needed. Beyond the limit new clients wait in the kernel's queue until others leave.", wording.Grouped(s.Workload.Connections), wording.Grouped(need))
 	switch {
 	case shown == "":
 		is := "no unit straum.service, and no gateway that answers"
 		if there {
 			is = "the unit straum.service sets none, and no gateway answers that has the system's"
 		}
-		v := fine(is, fmt.Sprintf("Up to %s descriptors are needed.", box.Grouped(need)))
+		v := fine(is, fmt.Sprintf("Up to %s descriptors are needed.", wording.Grouped(need)))
 		v.Severity, v.Want = box.Unknown, "at least "+strconv.FormatInt(need, 10)
 		return v
 	case there && unit < need:
@@ -82,7 +83,7 @@ func judgeDescriptors(s *Sight) Verdict {
 		}
 		return v
 	}
-	return fine(shown, fmt.Sprintf("Up to %s descriptors are needed. The gateway raises its soft limit to the hard one by itself.", box.Grouped(need)))
+	return fine(shown, fmt.Sprintf("Up to %s descriptors are needed. The gateway raises its soft limit to the hard one by itself.", wording.Grouped(need)))
 }
 
 // processLimit is that of the gateway's process, 0 when none was looked at: what looks is not the gateway.

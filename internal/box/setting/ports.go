@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // The range that is proposed where the kernel's is too small. It begins above the ports that services commonly listen on; what listens within
@@ -74,7 +75,7 @@ func (p *portPlan) widen(s *Sight) {
 			free--
 		}
 	}
-	p.why = fmt.Sprintf("A local port serves one connection to each endpoint. There are %s, and one endpoint gets %s connections at most.", box.Grouped(free), box.Grouped(w.PerEndpoint))
+	p.why = fmt.Sprintf("A local port serves one connection to each endpoint. There are %s, and one endpoint gets %s connections at most.", wording.Grouped(free), wording.Grouped(w.PerEndpoint))
 	var used int64
 	if s.Vitals != nil && s.Vitals.Ports != nil {
 		used = s.Vitals.Ports.Used
@@ -84,10 +85,10 @@ func (p *portPlan) widen(s *Sight) {
 		return
 	case int64(w.PerEndpoint) > free:
 		p.severity = box.Warning
-		p.why = fmt.Sprintf("One endpoint may get %s connections, and each takes one of %s local ports. Without one, connecting fails.", box.Grouped(w.PerEndpoint), box.Grouped(free))
+		p.why = fmt.Sprintf("One endpoint may get %s connections, and each takes one of %s local ports. Without one, connecting fails.", wording.Grouped(w.PerEndpoint), wording.Grouped(free))
 	case used*10 >= free*8:
 		p.severity = box.Hint
-		p.why = fmt.Sprintf("Up to %s of %s local ports are held, those in TIME-WAIT among them. Without one, connecting fails.", box.Grouped(used), box.Grouped(free))
+		p.why = fmt.Sprintf("Up to %s of %s local ports are held, those in TIME-WAIT among them. Without one, connecting fails.", wording.Grouped(used), wording.Grouped(free))
 	default:
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // Columns of /proc/net/softnet_stat.
@@ -58,6 +59,6 @@ func judgeRound(s *Sight) Verdict {
 		return fine(text, "Rounds seldom end with packets left. That is no loss by itself: the next round takes them.")
 	}
 	v := propose(box.Hint, text, strconv.Itoa(enough), "Rounds of the soft interrupt often end with packets left, which then wait for the next one. Twice the packets a round means fewer waits, where it was the number that ended rounds and not their time (net.core.netdev_budget_usecs).")
-	v.Cost = box.Grouped(int64(rate)) + " rounds a second ended with packets left"
+	v.Cost = wording.Grouped(int64(rate)) + " rounds a second ended with packets left"
 	return v
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // queueEnough is the kernel's own default since 5.4 (19f92a030ca6). A longer queue makes those at its end wait rather than be
@@ -40,9 +41,9 @@ func judgeQueue(s *Sight) Verdict {
 		severity = box.Warning
 	}
 	why := fmt.Sprintf("Each listening socket's queue is cut to %s. It is full when nothing is accepted for 100 ms at %s new connections a second; the kernel then drops the end of the handshake, and the client tries again a second later.",
-		box.Grouped(is), box.Grouped(10*is))
+		wording.Grouped(is), wording.Grouped(10*is))
 	if b := int64(s.Workload.Backlog); b > queueEnough {
-		why = fmt.Sprintf("A listener asks for a queue of %s, and the kernel cuts it to %s. Who finds it full tries again a second later.", box.Grouped(b), box.Grouped(is))
+		why = fmt.Sprintf("A listener asks for a queue of %s, and the kernel cuts it to %s. Who finds it full tries again a second later.", wording.Grouped(b), wording.Grouped(is))
 	}
 	v := propose(severity, strconv.FormatInt(is, 10), strconv.FormatInt(want, 10), why)
 	v.Remedy = "a listening socket takes it when the gateway starts: systemctl restart straum"

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // judgeHandshakes is about handshakes under way. Since 4.4 (ef547f2ac16b) their number is bounded by the listening socket's own queue, and
@@ -23,7 +24,7 @@ func judgeHandshakes(s *Sight) Verdict {
 	if is >= want {
 		return fine(text, "As many handshakes may be under way as connections may wait to be accepted.")
 	}
-	why := fmt.Sprintf("With SYN cookies off, the kernel refuses unknown clients once three quarters of %s handshakes are under way at a socket.", box.Grouped(is))
+	why := fmt.Sprintf("With SYN cookies off, the kernel refuses unknown clients once three quarters of %s handshakes are under way at a socket.", wording.Grouped(is))
 	if err == nil && cookies != 0 {
 		why = "Kernels before 4.4 bound handshakes under way by this; beyond it they answer with cookies, which cost TCP its options."
 	}

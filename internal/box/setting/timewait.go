@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // judgeTimeWait is about taking a local port again whose last connection is in TIME-WAIT. It is for connections that the box opens alone,
@@ -23,7 +24,7 @@ func judgeTimeWait(s *Sight) Verdict {
 	// It needs timestamps, which have a rule of their own that switches them on.
 	_, err = s.number("net.ipv4.tcp_timestamps")
 	short := total > 0 && waiting*2 > total && s.Workload.Endpoints > 0 && err == nil
-	cost := fmt.Sprintf("%s in TIME-WAIT; of %s local ports they hold as many at most", counted(uint64(max(waiting, 0)), "socket*"), box.Grouped(total))
+	cost := fmt.Sprintf("%s in TIME-WAIT; of %s local ports they hold as many at most", counted(uint64(max(waiting, 0)), "socket*"), wording.Grouped(total))
 	switch {
 	case is == 1:
 		return fine(text, "Ports in TIME-WAIT are taken again for new connections to everywhere, which timestamps make safe.")

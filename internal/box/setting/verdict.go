@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // fine says that what is may stay.
@@ -24,7 +25,7 @@ func propose(severity box.Severity, is, set, why string) Verdict {
 func (v Verdict) worse(window, boot uint64, what string) Verdict {
 	switch {
 	case window > 0:
-		v.Severity, v.Cost = box.Bad, fmt.Sprintf("%s just now, %s since the box started", counted(window, what), box.Grouped(max(boot, window)))
+		v.Severity, v.Cost = box.Bad, fmt.Sprintf("%s just now, %s since the box started", counted(window, what), wording.Grouped(max(boot, window)))
 	case boot > 0 && v.Set != "":
 		v.Severity, v.Cost = max(v.Severity, box.Warning), counted(boot, what)+" since the box started"
 	case boot > 0:
@@ -35,20 +36,11 @@ func (v Verdict) worse(window, boot uint64, what string) Verdict {
 
 // unread says that a setting could not be read. Not seeing one that does not matter here is no harm, which why says.
 func unread(err error, why string) Verdict {
-	is := "cannot be read: " + reason(err)
+	is := "cannot be read: " + wording.Cause(err).Error()
 	if errors.Is(err, fs.ErrNotExist) {
 		is = "not there"
 	}
 	return Verdict{Finding: box.Finding{Severity: box.Unknown, Is: is, Want: "-", Why: why}}
-}
-
-// reason words an error without the path, which the key says already.
-func reason(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return err.Error()
 }
 
 // counted writes how many of something there are: "1 overflow", "12,345 overflows". what is the singular, with a * where the plural's s goes
@@ -59,9 +51,9 @@ func counted(n uint64, what string) string {
 		s = ""
 	}
 	if before, after, ok := strings.Cut(what, "*"); ok {
-		return box.Grouped(n) + " " + before + s + after
+		return wording.Grouped(n) + " " + before + s + after
 	}
-	return box.Grouped(n) + " " + what + s
+	return wording.Grouped(n) + " " + what + s
 }
 
 // mib writes bytes in whole MiB, or KiB below one.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"straum.dev/straum/internal/box/setting"
+	"straum.dev/straum/internal/wording"
 )
 
 // Outcome is what was done.
@@ -101,11 +102,11 @@ func (t *Tuner) setValues(r *record, p *Plan, o *Outcome) (refused map[string]bo
 	for _, v := range p.Values {
 		d := Done{What: v.Key, From: v.Is, To: v.Set}
 		if err := t.disk().Poke(t.Machine.Path(v.File), []byte(v.Set+"\n")); err != nil {
-			d.Problem = "cannot be written: " + reason(err)
+			d.Problem = "cannot be written: " + wording.Cause(err).Error()
 			refused[v.File] = true
 		}
 		if is, err := t.live(v.File); err != nil {
-			d.Problem = "cannot be read again: " + reason(err)
+			d.Problem = "cannot be read again: " + wording.Cause(err).Error()
 		} else {
 			d.Now, now[v.File] = is.text, is.text
 			switch {
@@ -143,7 +144,7 @@ func (t *Tuner) writeFiles(r *record, p *Plan, o *Outcome) error {
 	for _, f := range p.Files {
 		d := Done{What: f.Path}
 		if err := t.replace(f); err != nil {
-			d.Problem = "cannot be written: " + reason(err)
+			d.Problem = "cannot be written: " + wording.Cause(err).Error()
 		}
 		o.Files = append(o.Files, d)
 		if f.Path == unitDropIn && d.Problem == "" {

@@ -7,12 +7,12 @@ package tune
 
 import (
 	"errors"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"straum.dev/straum/internal/box"
 	"straum.dev/straum/internal/box/setting"
+	"straum.dev/straum/internal/wording"
 )
 
 // The drop-ins, as seen on the box. The third is written only where something is set that sysctl has no key for.
@@ -88,7 +88,7 @@ func (t *Tuner) Plan(verdicts []setting.Verdict) (*Plan, error) {
 		}
 		is, err := t.live(v.File)
 		if err != nil {
-			p.Refused = append(p.Refused, Refusal{v.ID, v.Set, "cannot be read: " + reason(err)})
+			p.Refused = append(p.Refused, Refusal{v.ID, v.Set, "cannot be read: " + wording.Cause(err).Error()})
 			continue
 		}
 		p.lines = append(p.lines, l)
@@ -199,12 +199,3 @@ func mayWrite(key, file string) bool {
 func words(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func same(a, b string) bool { return words(a) == words(b) }
-
-// reason words an error of the file system without the path, which is said elsewhere.
-func reason(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return err.Error()
-}

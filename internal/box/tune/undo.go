@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // Undo puts back what was before the first Apply: values as the kernel had them, drop-ins byte for byte with mode and owner, or none. What
@@ -69,7 +71,7 @@ func (t *Tuner) unset(v *wasValue, force bool, o *Outcome) bool {
 	d := Done{What: v.Key, From: is.text, To: words(v.Was)}
 	switch {
 	case err != nil:
-		d.Problem = "cannot be read: " + reason(err)
+		d.Problem = "cannot be read: " + wording.Cause(err).Error()
 		o.Values = append(o.Values, d)
 		return false
 	case same(is.text, v.Was):
@@ -79,10 +81,10 @@ func (t *Tuner) unset(v *wasValue, force bool, o *Outcome) bool {
 		return false
 	}
 	if err := t.disk().Poke(t.Machine.Path(v.File), []byte(v.Was)); err != nil {
-		d.Problem = "cannot be written: " + reason(err)
+		d.Problem = "cannot be written: " + wording.Cause(err).Error()
 	}
 	if is, err := t.live(v.File); err != nil {
-		d.Problem = "cannot be read again: " + reason(err)
+		d.Problem = "cannot be read again: " + wording.Cause(err).Error()
 	} else if d.Now = is.text; d.Problem == "" && !same(is.text, v.Was) {
 		d.Problem = "the kernel made it " + is.text
 	}
@@ -120,7 +122,7 @@ func (t *Tuner) unwrite(f *wasFile, force bool, o *Outcome) bool {
 		}
 	}
 	if err != nil {
-		d.Problem = "cannot be put back: " + reason(err)
+		d.Problem = "cannot be put back: " + wording.Cause(err).Error()
 	} else if f.Path == unitDropIn {
 		o.Steps = append(o.Steps, "systemctl daemon-reload")
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"iter"
 	"os"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // file is one of the kernel's that is read again and again: it is kept open and read from its beginning, which makes the kernel write it
@@ -16,19 +18,10 @@ type file struct{ f *os.File }
 func (s *Source) open(name string) *file {
 	f, err := os.Open(s.machine.Path(name))
 	if err != nil {
-		s.lack("%s: %v", name, cause(err))
+		s.lack("%s: %v", name, wording.Cause(err))
 		return nil
 	}
 	return &file{f}
-}
-
-// cause is an error of the file system without the path.
-func cause(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // openIf is open for what is often not there, and no lack then.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/procfs"
 
 	"straum.dev/straum/internal/box"
+	"straum.dev/straum/internal/wording"
 )
 
 // Options are for New.
@@ -132,11 +133,11 @@ type volume struct {
 func (s *Source) findVolumes(wanted map[string]string) {
 	mounts, err := s.machine.Mounts()
 	if err != nil && len(wanted) > 0 {
-		s.lack("disks: /proc/self/mountinfo: %v", cause(err))
+		s.lack("disks: /proc/self/mountinfo: %v", wording.Cause(err))
 	}
 	devices, err := s.devices()
 	if err != nil && len(wanted) > 0 {
-		s.lack("disks: /proc/diskstats: %v", cause(err))
+		s.lack("disks: /proc/diskstats: %v", wording.Cause(err))
 	}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		v := volume{name: name, path: wanted[name]}

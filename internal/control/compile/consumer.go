@@ -2,12 +2,12 @@ package compile
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 
 	"straum.dev/straum/internal/config"
 	"straum.dev/straum/internal/consumer"
 	"straum.dev/straum/internal/document"
+	"straum.dev/straum/internal/wording"
 )
 
 // CredentialFile is a file of credentials.
@@ -136,11 +136,7 @@ func (d *directory) build(files bool) (*consumer.Directory, error) {
 func (f *CredentialFile) read(b *consumer.Builder) error {
 	r, err := os.Open(f.Path)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return f.At.Errorf("the file %s cannot be read: %s", f.Path, err)
+		return f.At.Errorf("the file %s cannot be read: %s", f.Path, wording.Cause(err))
 	}
 	defer r.Close()
 	return f.place(b.ReadFile(f.Path, r))

@@ -1,9 +1,7 @@
 package mix
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +9,7 @@ import (
 
 	"straum.dev/straum/internal/document"
 	"straum.dev/straum/internal/load"
+	"straum.dev/straum/internal/wording"
 )
 
 // Options are where File gets what is not in the file.
@@ -61,7 +60,7 @@ func File(path string, o Options) (*Mix, error) {
 	data, err := o.ReadFile(path)
 	if err != nil {
 		var ps document.Problems
-		ps.Add(document.Problem{File: path, Text: "cannot be read: " + cause(err)})
+		ps.Add(document.Problem{File: path, Text: "cannot be read: " + wording.Cause(err).Error()})
 		return nil, ps.Err()
 	}
 	f := file{options: o, names: map[string]bool{}}
@@ -165,7 +164,7 @@ func (f *file) body(e *Entry) []byte {
 		}
 		var err error
 		if body, err = f.options.ReadFile(path); err != nil {
-			f.blame(at, "the file %s cannot be read: %s", path, cause(err))
+			f.blame(at, "the file %s cannot be read: %s", path, wording.Cause(err).Error())
 			return nil
 		}
 	}
@@ -190,13 +189,4 @@ func readBounded(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, MaxBody+1))
-}
-
-// cause words a file error without the path, which the problem names already.
-func cause(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return err.Error()
 }

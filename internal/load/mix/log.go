@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"straum.dev/straum/internal/load"
+	"straum.dev/straum/internal/wording"
 )
 
 // Bounds of what is remembered while a log is read. When there is no room, the rarer half of the paths is forgotten.
@@ -175,7 +176,7 @@ func (g *gathering) kinds(ranked []path) map[string]bool {
 
 // notes tell what was taken, and what was not.
 func (g *gathering) notes(taken uint64) []string {
-	out := []string{fmt.Sprintf("taken from the log: %s of %s, to %s", digits(taken), count(g.requests, "request"), count(uint64(len(g.counts)), "path"))}
+	out := []string{fmt.Sprintf("taken from the log: %s of %s, to %s", wording.Grouped(taken), wording.Count(g.requests, "request"), wording.Count(uint64(len(g.counts)), "path"))}
 	if mean, busiest := g.pace.rates(); mean > 0 {
 		out = append(out, fmt.Sprintf("in the log they came at %s/s on average and %s/s in the busiest second (--rate log, --rate log-peak)", short(mean), short(busiest)))
 	}
@@ -183,7 +184,7 @@ func (g *gathering) notes(taken uint64) []string {
 		if n == 1 {
 			out = append(out, "1 "+one)
 		} else if n > 1 {
-			out = append(out, digits(n)+" "+several)
+			out = append(out, wording.Grouped(n)+" "+several)
 		}
 	}
 	left(g.changing, "request that may change something was left out; --mix sends such ones", "requests that may change something were left out; --mix sends such ones")
@@ -192,7 +193,7 @@ func (g *gathering) notes(taken uint64) []string {
 	left(g.tunnels, "request that became a tunnel was left out", "requests that became tunnels were left out")
 	left(g.unsendable, "request was left out, since its path or host cannot be sent", "requests were left out, since their paths or hosts cannot be sent")
 	left(g.rare, "request to a path that is asked for more rarely than the most frequent was left out",
-		"requests to paths that are asked for more rarely than the "+digits(MaxPaths)+" most frequent were left out")
+		"requests to paths that are asked for more rarely than the "+wording.Grouped(MaxPaths)+" most frequent were left out")
 	left(g.authenticated, "request showed a credential, which no log has; give one by -H", "requests showed credentials, which no log has; give one by -H")
 	left(g.unreadable, "line is neither the gateway's own log nor nginx's combined form", "lines are neither the gateway's own log nor nginx's combined form")
 	left(g.lost, "line is missing in the log, as it says itself", "lines are missing in the log, as it says itself")
@@ -205,11 +206,11 @@ func (g *gathering) nothing() string {
 	case g.requests == 0 && g.unreadable == 0:
 		return "the log is empty"
 	case g.requests == 0:
-		return fmt.Sprintf("of %s none is one of the gateway's own log or nginx's combined form", count(g.unreadable, "line"))
+		return fmt.Sprintf("of %s none is one of the gateway's own log or nginx's combined form", wording.Count(g.unreadable, "line"))
 	case g.masked > 0:
-		return fmt.Sprintf("of %s in the log none can be sent: their queries are masked, or they may change something; use --mix, or a log with log.access.query: full", count(g.requests, "request"))
+		return fmt.Sprintf("of %s in the log none can be sent: their queries are masked, or they may change something; use --mix, or a log with log.access.query: full", wording.Count(g.requests, "request"))
 	}
-	return fmt.Sprintf("of %s in the log none can be sent: they may change something, or have no path; use --mix", count(g.requests, "request"))
+	return fmt.Sprintf("of %s in the log none can be sent: they may change something, or have no path; use --mix", wording.Count(g.requests, "request"))
 }
 
 // pace counts how many requests ended in each second. Lines may be out of order by two minutes; older ones do not count for the busiest.
@@ -254,25 +255,9 @@ func (p *pace) rates() (mean, busiest float64) {
 	return float64(p.timed) / max(p.last.Sub(p.first).Seconds(), 1), float64(p.most)
 }
 
-func count(n uint64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return digits(n) + " " + what + "s"
-}
-
-// digits writes a count, thousands apart.
-func digits(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
 func short(x float64) string {
 	if x >= 100 {
-		return digits(uint64(x + 0.5))
+		return wording.Grouped(uint64(x + 0.5))
 	}
 	return strconv.FormatFloat(x, 'g', 3, 64)
 }

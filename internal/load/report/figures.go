@@ -7,20 +7,16 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // span writes a time with three digits that count.
 func span(d time.Duration) string {
-	switch s := d.Seconds(); {
-	case d <= 0:
+	if d <= 0 {
 		return "0"
-	case s < 999.5e-6:
-		return digits(s*1e6) + "µs"
-	case s < 999.5e-3:
-		return digits(s*1e3) + "ms"
-	default:
-		return digits(s) + "s"
 	}
+	return wording.Span(d.Seconds())
 }
 
 // maybe writes a time that may not be known.
@@ -31,38 +27,12 @@ func maybe(d time.Duration, known bool) string {
 	return span(d)
 }
 
-func digits(x float64) string {
-	switch {
-	case x < 9.995:
-		return strconv.FormatFloat(x, 'f', 2, 64)
-	case x < 99.95:
-		return strconv.FormatFloat(x, 'f', 1, 64)
-	}
-	return strconv.FormatFloat(x, 'f', 0, 64)
-}
-
 // rate writes requests a second.
 func rate(x float64) string {
 	if x < 99.95 && x != math.Trunc(x) {
-		return digits(x) + "/s"
+		return wording.Digits(x) + "/s"
 	}
-	return many(uint64(math.Round(x))) + "/s"
-}
-
-// many writes a count, thousands apart.
-func many(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-func count(n uint64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return many(n) + " " + what + "s"
+	return wording.Grouped(uint64(math.Round(x))) + "/s"
 }
 
 // percent never rounds to 0 or 100 what is neither.
@@ -86,11 +56,11 @@ func volume(n float64) string {
 	case n < 1<<10:
 		return strconv.FormatFloat(n, 'f', 0, 64) + " B"
 	case n < 1<<20:
-		return digits(n/(1<<10)) + " KiB"
+		return wording.Digits(n/(1<<10)) + " KiB"
 	case n < 1<<30:
-		return digits(n/(1<<20)) + " MiB"
+		return wording.Digits(n/(1<<20)) + " MiB"
 	}
-	return digits(n/(1<<30)) + " GiB"
+	return wording.Digits(n/(1<<30)) + " GiB"
 }
 
 // plain is a name that fits into a line of a terminal and cannot command it.

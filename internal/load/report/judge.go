@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"straum.dev/straum/internal/load"
+	"straum.dev/straum/internal/wording"
 )
 
 // failures are the words for why requests were not answered, in the order they are told.
@@ -65,7 +66,7 @@ func (r *Run) remarks(processors int) []string {
 	if r.open() && !r.reached() && !r.Cut {
 		why := ""
 		if late := r.backlog(); late > 0 {
-			why = fmt.Sprintf("; %s had queued, and came when nothing more was asked", count(late, "answer"))
+			why = fmt.Sprintf("; %s had queued, and came when nothing more was asked", wording.Count(late, "answer"))
 		}
 		say("the wanted rate was not reached: %s of %s%s", rate(r.Rate()), rate(r.Plan.Rate), why)
 	}
@@ -74,7 +75,7 @@ func (r *Run) remarks(processors int) []string {
 	}
 	if x.Late > 0 {
 		say("%s of %s requests could not be sent within the timeout, since all %s were busy: the target is at its limit, or it takes more connections (--connections)",
-			many(x.Late), many(x.Due), count(uint64(r.Plan.Connections), "connection"))
+			wording.Grouped(x.Late), wording.Grouped(x.Due), wording.Count(uint64(r.Plan.Connections), "connection"))
 	} else if r.open() {
 		r.judgeWaiting(say)
 	}
@@ -105,7 +106,7 @@ func (r *Run) judgeGenerator(processors int, say func(string, ...any)) {
 		}
 	}
 	if used := x.CPU.Seconds() / max(x.Elapsed.Seconds(), 1e-9); processors > 0 && used > 0.35*float64(processors) {
-		say("the generator took %s of the %s of this box; what it measures had the rest", digits(used), count(uint64(processors), "processor"))
+		say("the generator took %s of the %s of this box; what it measures had the rest", wording.Digits(used), wording.Count(uint64(processors), "processor"))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"straum.dev/straum/internal/chart"
+	"straum.dev/straum/internal/wording"
 )
 
 // HTML writes it as a page of one file, with pictures.
@@ -78,7 +79,7 @@ func (r *Report) lead() string {
 		}
 	}
 	if best < 0 {
-		return count(uint64(len(r.Runs)), "run") + "; none reached its rate."
+		return wording.Count(uint64(len(r.Runs)), "run") + "; none reached its rate."
 	}
 	s := "The highest rate that was reached is " + rate(r.Runs[best].Plan.Rate)
 	if p99, ok := r.Runs[best].Latency(99); ok {
@@ -105,13 +106,13 @@ func (r *Run) summary() [][]string {
 	rows = append(rows, []string{"rate reached", rate(r.Rate())}, []string{"answered", r.answers()}, []string{"statuses", r.statuses()})
 	errors := "none"
 	if n := r.Unanswered(); n > 0 {
-		errors = many(n) + " (" + percent(n, n+x.Done) + ")"
+		errors = wording.Grouped(n) + " (" + percent(n, n+x.Done) + ")"
 	}
 	rows = append(rows, []string{"errors", errors})
 	for _, f := range r.failed() {
-		rows = append(rows, []string{string(f), many(x.Errors[f]) + ": " + meaning(f)})
+		rows = append(rows, []string{string(f), wording.Grouped(x.Errors[f]) + ": " + meaning(f)})
 	}
-	return append(rows, []string{"connections opened", many(x.Opened)}, []string{"received", volume(float64(x.Received)) + " (" + volume(per(x.Received, x.Elapsed)) + "/s)"},
+	return append(rows, []string{"connections opened", wording.Grouped(x.Opened)}, []string{"received", volume(float64(x.Received)) + " (" + volume(per(x.Received, x.Elapsed)) + "/s)"},
 		[]string{"sent", volume(float64(x.Sent))}, []string{"generator", r.generator()})
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"straum.dev/straum/internal/wording"
 )
 
 // told are the percentiles of the text.
@@ -51,12 +53,12 @@ func (r *Run) how() string {
 	p := r.Plan
 	var b strings.Builder
 	if r.open() {
-		fmt.Fprintf(&b, "open loop: %s over at most %s", rate(p.Rate), count(uint64(p.Connections), "connection"))
+		fmt.Fprintf(&b, "open loop: %s over at most %s", rate(p.Rate), wording.Count(uint64(p.Connections), "connection"))
 	} else {
-		fmt.Fprintf(&b, "closed loop over %s", count(uint64(p.Connections), "connection"))
+		fmt.Fprintf(&b, "closed loop over %s", wording.Count(uint64(p.Connections), "connection"))
 	}
 	if p.HTTP2 {
-		fmt.Fprintf(&b, " with %s each", count(uint64(max(p.Streams, 1)), "stream"))
+		fmt.Fprintf(&b, " with %s each", wording.Count(uint64(max(p.Streams, 1)), "stream"))
 	}
 	fmt.Fprintf(&b, ", %s", protocol(r))
 	if p.NoKeepAlive {
@@ -64,9 +66,9 @@ func (r *Run) how() string {
 	}
 	switch {
 	case p.Duration > 0 && p.Requested > 0:
-		fmt.Fprintf(&b, ", for %s or %s", howLong(p.Duration), count(p.Requested, "request"))
+		fmt.Fprintf(&b, ", for %s or %s", howLong(p.Duration), wording.Count(p.Requested, "request"))
 	case p.Requested > 0:
-		fmt.Fprintf(&b, ", %s", count(p.Requested, "request"))
+		fmt.Fprintf(&b, ", %s", wording.Count(p.Requested, "request"))
 	default:
 		fmt.Fprintf(&b, ", for %s", howLong(p.Duration))
 	}
@@ -101,12 +103,12 @@ func (r *Run) text(b *strings.Builder, processors int) {
 	if n := r.Unanswered(); n == 0 {
 		row("errors", "none")
 	} else {
-		row("errors", "%s of %s (%s)", many(n), many(n+x.Done), percent(n, n+x.Done))
+		row("errors", "%s of %s (%s)", wording.Grouped(n), wording.Grouped(n+x.Done), percent(n, n+x.Done))
 		for _, f := range r.failed() {
-			row("", "%s %s: %s", many(x.Errors[f]), f, meaning(f))
+			row("", "%s %s: %s", wording.Grouped(x.Errors[f]), f, meaning(f))
 		}
 	}
-	row("connections", "%s opened", many(x.Opened))
+	row("connections", "%s opened", wording.Grouped(x.Opened))
 	row("bytes", "%s received (%s/s), %s sent", volume(float64(x.Received)), volume(per(x.Received, x.Elapsed)), volume(float64(x.Sent)))
 	row("generator", "%s", r.generator())
 	_ = t.Flush() // into memory
@@ -119,7 +121,7 @@ func (r *Run) text(b *strings.Builder, processors int) {
 		rows, more := r.kinds()
 		table(b, rows)
 		if more > 0 {
-			fmt.Fprintf(b, "and %s; --json has all\n", count(uint64(more), "other kind"))
+			fmt.Fprintf(b, "and %s; --json has all\n", wording.Count(uint64(more), "other kind"))
 		}
 	}
 	if remarks := r.remarks(processors); len(remarks) > 0 {
@@ -134,9 +136,9 @@ func (r *Run) text(b *strings.Builder, processors int) {
 func (r *Run) answers() string {
 	x := r.Result
 	if late := r.backlog(); late > 0 {
-		return fmt.Sprintf("%s, %s of them after the %s", count(x.Done, "answer"), many(late), howLong(x.Elapsed))
+		return fmt.Sprintf("%s, %s of them after the %s", wording.Count(x.Done, "answer"), wording.Grouped(late), howLong(x.Elapsed))
 	}
-	return count(x.Done, "answer") + " in " + howLong(x.Elapsed)
+	return wording.Count(x.Done, "answer") + " in " + howLong(x.Elapsed)
 }
 
 // statuses are how often each came, the most frequent first.
@@ -149,7 +151,7 @@ func (r *Run) statuses() string {
 	})
 	var parts []string
 	for _, s := range all {
-		parts = append(parts, fmt.Sprintf("%d: %s", s, many(r.Result.Statuses[s])))
+		parts = append(parts, fmt.Sprintf("%d: %s", s, wording.Grouped(r.Result.Statuses[s])))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -159,7 +161,7 @@ func (r *Run) generator() string {
 	x := r.Result
 	s := fmt.Sprintf("%s of a processor", percent(uint64(x.CPU), uint64(max(x.Elapsed, 1))))
 	if used := x.CPU.Seconds() / max(x.Elapsed.Seconds(), 1e-9); x.CPU > x.Elapsed {
-		s = digits(used) + " processors"
+		s = wording.Digits(used) + " processors"
 	}
 	if x.Done > 0 {
 		s += fmt.Sprintf(", %s a request", span(x.CPU/time.Duration(x.Done)))
@@ -219,7 +221,7 @@ func (r *Run) kinds() (rows [][]string, more int) {
 	names := r.names()
 	for _, name := range names[:min(len(names), mostKinds)] {
 		k := r.Result.Kinds[name]
-		rows = append(rows, []string{plain(name, nameRoom), many(k.Done), many(k.Failed), maybe(at(k.Latency, 50)), maybe(at(k.Latency, 90)), maybe(at(k.Latency, 99)), maybe(longest(k.Latency))})
+		rows = append(rows, []string{plain(name, nameRoom), wording.Grouped(k.Done), wording.Grouped(k.Failed), maybe(at(k.Latency, 50)), maybe(at(k.Latency, 90)), maybe(at(k.Latency, 99)), maybe(longest(k.Latency))})
 	}
 	return rows, len(names) - len(rows) + 1
 }

@@ -1,16 +1,15 @@
 package validate
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"straum.dev/straum/internal/edge/policy"
 	"straum.dev/straum/internal/openapi"
 	"straum.dev/straum/internal/schema"
+	"straum.dev/straum/internal/wording"
 )
 
 // unbound is the policy before its files were read.
@@ -31,7 +30,7 @@ func (u *unbound) Bind(w *policy.World) (any, error) {
 	dir := filepath.Dir(u.file)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, u.at.Errorf(u.key, "%s cannot be read: %v", u.file, cause(err))
+		return nil, u.at.Errorf(u.key, "%s cannot be read: %v", u.file, wording.Cause(err))
 	}
 	defer func() { _ = root.Close() }()
 	name := filepath.Base(u.file)
@@ -63,7 +62,7 @@ func reader(root *os.Root, told func(name string)) schema.Files {
 		}
 		f, err := root.Open(filepath.FromSlash(name))
 		if err != nil {
-			return nil, fmt.Errorf("%s cannot be read: %v", filepath.Join(root.Name(), name), cause(err))
+			return nil, fmt.Errorf("%s cannot be read: %v", filepath.Join(root.Name(), name), wording.Cause(err))
 		}
 		defer func() { _ = f.Close() }()
 		text, err := io.ReadAll(io.LimitReader(f, schema.MaxFile+1))
@@ -72,13 +71,4 @@ func reader(root *os.Root, told func(name string)) schema.Files {
 		}
 		return text, err
 	}
-}
-
-// cause is what an error of a file says besides the file.
-func cause(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err
-	}
-	return err
 }
