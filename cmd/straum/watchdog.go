@@ -35,17 +35,22 @@ const (
 	unserved           // one is not any more
 )
 
-// runWatchdog looks three times in the time that the manager waits, so that one failure is none, until ctx ends. Without a manager that
-// waits there is nothing to do.
+// runWatchdog looks three times in the time that the manager waits, so that one failure is none, until ctx ends.
 func (w *watchdog) runWatchdog(ctx context.Context) {
-	patience := w.manager.Watchdog()
-	if patience == 0 {
+	w.every(ctx, func(within time.Duration) { w.look(ctx, within) })
+}
+
+// every does something at once and then three times in the time that the manager waits, until ctx ends. Without a manager that waits there is
+// nothing to do.
+func (w *watchdog) every(ctx context.Context, do func(within time.Duration)) {
+	within := w.manager.Watchdog() / 3
+	if within == 0 {
 		return
 	}
-	tick := time.NewTicker(patience / 3)
+	tick := time.NewTicker(within)
 	defer tick.Stop()
 	for {
-		w.look(ctx, patience/3)
+		do(within)
 		select {
 		case <-ctx.Done():
 			return
@@ -97,20 +102,7 @@ func (w *watchdog) look(ctx context.Context, within time.Duration) {
 
 // runFeeding feeds the watchdog while the gateway stops, which has an end of its own: there is nothing to visit any more.
 func (w *watchdog) runFeeding(ctx context.Context) {
-	patience := w.manager.Watchdog()
-	if patience == 0 {
-		return
-	}
-	tick := time.NewTicker(patience / 3)
-	defer tick.Stop()
-	for {
-		w.manager.Alive()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	w.every(ctx, func(time.Duration) { w.manager.Alive() })
 }
 
 // errNoHTTP is that of a listener that answers with something else.

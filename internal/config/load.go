@@ -2,8 +2,6 @@ package config
 
 import (
 	"errors"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -29,7 +27,7 @@ type Options struct {
 // mistake found.
 func Load(path string, opt Options) (*Config, error) {
 	if opt.ReadFile == nil {
-		opt.ReadFile = readBounded
+		opt.ReadFile = func(path string) ([]byte, error) { return document.ReadFile(path, document.MaxBytes) }
 	}
 	if opt.Glob == nil {
 		opt.Glob = filepath.Glob
@@ -66,17 +64,6 @@ func (c *Config) Files() []string {
 		files = append(files, d.Files()...)
 	}
 	return files
-}
-
-// readBounded reads one byte more than a document may have at most, so that too large a file is refused
-// without being read whole.
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, document.MaxBytes+1))
 }
 
 type loader struct {

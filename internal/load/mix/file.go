@@ -1,8 +1,6 @@
 package mix
 
 import (
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,7 +53,7 @@ type Header struct {
 // File reads a mix from a file. The error is *document.Problems, with every mistake found.
 func File(path string, o Options) (*Mix, error) {
 	if o.ReadFile == nil {
-		o.ReadFile = readBounded
+		o.ReadFile = func(path string) ([]byte, error) { return document.ReadFile(path, MaxBody) }
 	}
 	data, err := o.ReadFile(path)
 	if err != nil {
@@ -179,14 +177,4 @@ func (f *file) body(e *Entry) []byte {
 		f.blame(at, "the bodies together have more than %d MiB, which is the most they may have", MaxBodies>>20)
 	}
 	return body
-}
-
-// readBounded reads one byte more than a body may have at most, so that too large a file is refused without being read whole.
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, MaxBody+1))
 }
